@@ -1,0 +1,78 @@
+# The library: one object target for all rooms below capi, so that unit tests reach inside, then libnanochat.
+find_package(Threads REQUIRED)
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(ZSTD REQUIRED IMPORTED_TARGET libzstd)
+pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc)
+find_package(nlohmann_json REQUIRED)
+
+set(NANOCHAT_ROOMS base memory tensor kernels io tokenizer model infer)
+set(nanochat_sources)
+foreach(room IN LISTS NANOCHAT_ROOMS)
+  file(GLOB room_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${room}/*.cc)
+  list(APPEND nanochat_sources ${room_sources})
+endforeach()
+file(GLOB cpu_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/kernels/cpu/*.cc)
+list(APPEND nanochat_sources ${cpu_sources})
+
+# src/kernels/simd/isa_<name>.cc includes every simd/<stem>.inc and is compiled with that ISA's flags only.
+set(nanochat_isa_flags_avx2 -mavx2 -mfma -mf16c -mbmi2)
+set(nanochat_isa_flags_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c -mbmi2
+  -mprefer-vector-width=512)
+set(nanochat_isa_flags_avx512_bf16 ${nanochat_isa_flags_avx512} -mavx512vnni -mavx512bf16)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  foreach(isa avx2 avx512 avx512_bf16)
+    set(isa_source ${PROJECT_SOURCE_DIR}/src/kernels/simd/isa_${isa}.cc)
+    if(EXISTS ${isa_source})
+      list(APPEND nanochat_sources ${isa_source})
+      set_source_files_properties(${isa_source} PROPERTIES
+        COMPILE_OPTIONS "${nanochat_isa_flags_${isa}};-O3" SKIP_UNITY_BUILD_INCLUSION ON)
+    endif()
+  endforeach()
+elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")
+  set(isa_source ${PROJECT_SOURCE_DIR}/src/kernels/simd/isa_neon.cc)
+  if(EXISTS ${isa_source})
+    list(APPEND nanochat_sources ${isa_source})
+    set_source_files_properties(${isa_source} PROPERTIES COMPILE_OPTIONS "-O3" SKIP_UNITY_BUILD_INCLUSION ON)
+  endif()
+endif()
+
+add_library(nanochat_objects OBJECT ${nanochat_sources})
+target_include_directories(nanochat_objects PUBLIC ${PROJECT_SOURCE_DIR}/src)
+target_link_libraries(nanochat_objects
+  PUBLIC nanochat_flags Threads::Threads PkgConfig::ZSTD PkgConfig::UTF8PROC nlohmann_json::nlohmann_json
+         ${CMAKE_DL_LIBS})
+target_compile_definitions(nanochat_objects PUBLIC JSON_NO_IO=1)
+
+file(GLOB capi_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/capi/*.cc)
+add_library(nanochat ${capi_sources} $<TARGET_OBJECTS:nanochat_objects>)
+add_library(nanochat::nanochat ALIAS nanochat)
+set_target_properties(nanochat PROPERTIES
+  VERSION ${PROJECT_VERSION}
+  SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR}
+  LINKER_LANGUAGE CXX)
+target_compile_definitions(nanochat PRIVATE NANOCHAT_BUILDING)
+target_include_directories(nanochat
+  PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>
+  PRIVATE ${PROJECT_SOURCE_DIR}/src)
+target_link_libraries(nanochat PRIVATE
+  $<BUILD_INTERFACE:nanochat_flags> Threads::Threads
+  $<BUILD_INTERFACE:PkgConfig::ZSTD> $<BUILD_INTERFACE:PkgConfig::UTF8PROC>
+  $<BUILD_INTERFACE:nlohmann_json::nlohmann_json> ${CMAKE_DL_LIBS})
+if(BUILD_SHARED_LIBS)
+  set(version_script ${PROJECT_SOURCE_DIR}/pkgconfig/nanochat.map)
+  target_link_options(nanochat PRIVATE -Wl,--version-script=${version_script} -Wl,--exclude-libs,ALL
+    -Wl,-z,noexecstack -Wl,-z,relro -Wl,-z,now -Wl,--gc-sections)
+  set_target_properties(nanochat PROPERTIES LINK_DEPENDS ${version_script})
+  if(NOT NANOCHAT_SANITIZE)
+    target_link_options(nanochat PRIVATE -Wl,-z,defs)
+  endif()
+endif()
+
+set(NANOCHAT_COMMIT "unknown")
+execute_process(COMMAND git -C ${PROJECT_SOURCE_DIR} rev-parse --short=12 HEAD
+  OUTPUT_VARIABLE git_commit OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET RESULT_VARIABLE git_result)
+if(git_result EQUAL 0)
+  set(NANOCHAT_COMMIT ${git_commit})
+endif()
+set_source_files_properties(${PROJECT_SOURCE_DIR}/src/capi/version.cc PROPERTIES
+  COMPILE_DEFINITIONS "NANOCHAT_COMMIT=\"${NANOCHAT_COMMIT}\"")

@@ -1,0 +1,35 @@
+# Language standards, warnings, sanitizers and ccache: what every target of this build shares.
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_C_STANDARD 99)
+set(CMAKE_C_EXTENSIONS OFF)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_CXX_VISIBILITY_PRESET hidden)
+set(CMAKE_C_VISIBILITY_PRESET hidden)
+set(CMAKE_VISIBILITY_INLINES_HIDDEN ON)
+
+if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
+  set(CMAKE_BUILD_TYPE Release CACHE STRING "" FORCE)
+endif()
+
+find_program(NANOCHAT_CCACHE ccache)
+if(NANOCHAT_CCACHE AND PROJECT_IS_TOP_LEVEL)
+  set(CMAKE_C_COMPILER_LAUNCHER ${NANOCHAT_CCACHE})
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${NANOCHAT_CCACHE})
+endif()
+
+# Compile and link flags of our own targets; never exported to consumers.
+add_library(nanochat_flags INTERFACE)
+target_compile_options(nanochat_flags INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow -Wvla
+  $<$<COMPILE_LANGUAGE:CXX>:-Wnon-virtual-dtor -Woverloaded-virtual>
+  $<$<BOOL:${NANOCHAT_WERROR}>:-Werror>
+  # One rounding per written operation: a fused multiply-add appears only where the code asks for it, so
+  # the reference kernels give the same bits on every compiler.
+  -ffp-contract=off)
+if(NANOCHAT_SANITIZE)
+  target_compile_options(nanochat_flags INTERFACE -fsanitize=${NANOCHAT_SANITIZE} -fno-omit-frame-pointer
+    -fno-sanitize-recover=all)
+  target_link_options(nanochat_flags INTERFACE -fsanitize=${NANOCHAT_SANITIZE})
+endif()

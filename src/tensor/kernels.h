@@ -1,0 +1,124 @@
+// The table of operations: the one seam between models and hardware.
+//
+// All float activations are fp32, row-major. A kernel splits its work over the device's threads itself and has
+// finished its reads of host arguments when it returns; its results are visible after Device::synchronize().
+//
+// Law: each output value has one order of operations, which depends on the ISA and on its own row alone: never
+// on the number of rows, their neighbours, the number of threads or the size of a cache.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "tensor/dtype.h"
+
+namespace nanochat {
+
+class Device;
+
+// A matrix [n, k] (n outputs, k inputs) in the one layout that every matrix kernel reads: panels of 64 outputs.
+//   f32:  [ceil(n/64)][k][64]
+//   bf16: [ceil(n/64)][ceil(k/2)][64][2]    pairs along k; an odd k is padded with zeros
+// Outputs past n are zero rows.
+struct PackedMatrix {
+  static constexpr int64_t kPanel = 64;
+  DType dtype = DType::f32;
+  int64_t n = 0, k = 0;
+  void* data = nullptr;
+
+  static int64_t panel_bytes(DType dtype, int64_t k) {
+    return dtype == DType::bf16 ? (k + 1) / 2 * kPanel * 4 : k * kPanel * 4;
+  }
+  static int64_t packed_bytes(DType dtype, int64_t n, int64_t k) {
+    return (n + kPanel - 1) / kPanel * panel_bytes(dtype, k);
+  }
+};
+
+enum class LinearOutput : int32_t { store, add };
+
+// Rows of a batch that belong to one sequence, and that sequence's cache of one layer.
+struct SequenceRows {
+  int64_t first_row;   // in the batch
+  int64_t n_rows;
+  int64_t position;    // of first_row in the sequence; rows follow each other
+  int64_t capacity;    // of k and v, in positions
+  float* k;            // [n_kv_head][capacity][head_dim]
+  float* v;            // the same
+  const float* previous;  // smear: the un-smeared embedding before first_row; nullptr at the start
+};
+
+struct AttentionShape {
+  int64_t n_head, n_kv_head, head_dim;
+  int64_t window_left;  // a query at p sees keys max(0, p - window_left)..p; -1: all
+  float scale;
+};
+
+struct MeasuredRates {
+  double read_bytes_per_second;  // a sum over memory far larger than the caches, all threads
+  double f32_flops_per_second;   // fused multiply-adds, counted as 2
+  double bf16_flops_per_second;  // with the instruction that linear() uses for bf16
+};
+
+struct Kernels {
+  // --- weights -------------------------------------------------------------------------------------------
+  // Writes `n_rows` rows of `source` [n_rows, k] (host memory, f32, bf16 or f16) as rows first_row.. of
+  // `target`, converting to its dtype. The caller zeroes nothing: rows of the last panel past target.n are
+  // zeroed by the call that writes row n-1. Returns the index (row * k + column) of the first element of
+  // source that is not finite, or -1.
+  int64_t (*pack_rows)(Device&, const PackedMatrix& target, int64_t first_row, int64_t n_rows,
+                       const void* source, DType source_dtype);
+  // target [n_rows, k] fp32 = rows `rows[i]` of the packed matrix (device memory). For tied embeddings, saving.
+  void (*unpack_rows)(Device&, const PackedMatrix& source, std::span<const int32_t> rows, float* target);
+  // Index of the first NaN or infinity among n elements (f32, bf16, f16; device memory), or -1.
+  int64_t (*find_not_finite)(Device&, const void* data, DType dtype, int64_t n);
+
+  // --- rows ----------------------------------------------------------------------------------------------
+  // target [ids.size(), width] = rows of a plain table [*, width] of f32, bf16 or f16. Ids are in range.
+  void (*embed)(Device&, const void* table, DType dtype, std::span<const int32_t> ids, int64_t width,
+                float* target);
+  // y[m, 0..n) (+)= sum over k of x[m, k] w[n, k]. x rows are ldx apart, y rows ldy. For bf16 weights x is
+  // rounded to bf16 first; the sum is fp32, over k in ascending order.
+  void (*linear)(Device&, const PackedMatrix& w, const float* x, int64_t ldx, int64_t m, float* y, int64_t ldy,
+                 LinearOutput output);
+  // Each of n_groups consecutive groups of `width` in each row:
+  // y = gain * x / sqrt(mean(x^2) + eps) [* weight]. weight [width] or nullptr. y may be x.
+  void (*rms_norm)(Device&, const float* x, int64_t ldx, float* y, int64_t ldy, int64_t n_rows,
+                   int64_t n_groups, int64_t width, float eps, float gain, const float* weight);
+  // Half-split rotation of n_heads heads in each row, in place. cos, sin: [*, head_dim/2].
+  //   y1 = x1 cos + x2 sin,  y2 = x2 cos - x1 sin     (Llama's direction: negate the sin table)
+  void (*rope)(Device&, float* x, int64_t ldx, std::span<const int32_t> positions, int64_t n_heads,
+               int64_t head_dim, const float* cos, const float* sin);
+  // Copies each row's k and v [n_kv_head * head_dim] into its sequence's cache at its position.
+  void (*kv_append)(Device&, std::span<const SequenceRows> sequences, const AttentionShape& shape,
+                    const float* k, const float* v, int64_t ld);
+  // y[row] = softmax(scale * q k^T) v over the cached keys up to the row's own position, within the window.
+  // Keys are visited in blocks of fixed absolute position, in ascending order. q rows ldq apart, y rows ldy.
+  void (*attention)(Device&, std::span<const SequenceRows> sequences, const AttentionShape& shape,
+                    const float* q, int64_t ldq, float* y, int64_t ldy);
+
+  // --- elements ------------------------------------------------------------------------------------------
+  void (*relu2)(Device&, float* x, int64_t n);  // x = max(x, 0)^2
+  // y[m, i] = silu(x[m, i]) * x[m, width + i]; x rows 2 * width long, y rows width.
+  void (*swiglu)(Device&, const float* x, float* y, int64_t n_rows, int64_t width);
+  // y = a * x + b * y
+  void (*scale_add)(Device&, float a, const float* x, float b, float* y, int64_t n);
+  void (*softcap)(Device&, float* x, int64_t n, float cap);  // x = cap * tanh(x / cap)
+
+  // --- nanochat V1 ---------------------------------------------------------------------------------------
+  // v[row, h, :] += scale * sigmoid(gate[h, :] . x[row, 0..n_channels)) * table[ids[row], h, :]
+  void (*value_embedding)(Device&, std::span<const int32_t> ids, const void* table, DType dtype,
+                          const float* gate, int64_t n_channels, float scale, const float* x, int64_t ldx,
+                          float* v, int64_t ldv, int64_t n_kv_head, int64_t head_dim);
+  // y[t] = x[t] + lambda * sigmoid(gate . x[t, 0..n_channels)) * x[t-1], per sequence; x[-1] is `previous`,
+  // absent for a sequence's first position. y is not x.
+  void (*smear)(Device&, std::span<const SequenceRows> sequences, const float* gate, int64_t n_channels,
+                float lambda, const float* x, float* y, int64_t width);
+
+  // --- the machine ---------------------------------------------------------------------------------------
+  MeasuredRates (*measure_rates)(Device&);
+};
+
+// The obvious loops, every stem filled: what all other bodies are tested against.
+Kernels reference_kernels();
+
+}  // namespace nanochat
