@@ -185,9 +185,9 @@ AtomicFile::AtomicFile(std::string path) : path_(std::move(path)) {
     temporary_path_ = join_path(folder, name);
     descriptor_ =
         attempt("open", temporary_path_, [&] { return ::open(temporary_path_.c_str(), kFlags, 0666); });
-    if (descriptor_ < 0 && (errno != EEXIST || attempts_left == 0)) {
-      temporary_path_.clear();
-      fail(format_text("create a temporary file in '{}'", folder).c_str(), path_, errno);
+    const int code = errno;
+    if (descriptor_ < 0 && (code != EEXIST || attempts_left == 0)) {
+      fail(format_text("create a temporary file in '{}'", folder).c_str(), path_, code);
     }
   }
 }

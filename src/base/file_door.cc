@@ -91,7 +91,8 @@ size_t read_fully(int descriptor, const std::string& path, std::byte* into, size
     const ssize_t got = attempt("read", path, [&] {
       return ::pread(descriptor, into + done, want, static_cast<off_t>(offset + done));
     });
-    if (got < 0) fail(format_text("read at byte {}", offset + done).c_str(), path, errno);
+    const int code = errno;
+    if (got < 0) fail(format_text("read at byte {}", offset + done).c_str(), path, code);
     if (got == 0) break;
     done += static_cast<size_t>(got);
   }
