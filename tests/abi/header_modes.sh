@@ -7,13 +7,13 @@ compilers_cxx=$(command -v g++ clang++ || true)
 warnings="-Wall -Wextra -pedantic -Werror -Wconversion -Wcast-qual -Wundef -Wpadded"
 text='#include "nanochat.h"
 #include "nanochat.h"
-const nanochat_runtime_options a = NANOCHAT_RUNTIME_OPTIONS_INIT;
-const nanochat_tokenizer_options b = NANOCHAT_TOKENIZER_OPTIONS_INIT;
-const nanochat_tokenizer_train_options c = NANOCHAT_TOKENIZER_TRAIN_OPTIONS_INIT;
-const nanochat_model_options d = NANOCHAT_MODEL_OPTIONS_INIT;
-const nanochat_session_options e = NANOCHAT_SESSION_OPTIONS_INIT;
-const nanochat_generation_options f = NANOCHAT_GENERATION_OPTIONS_INIT;
-const nanochat_generation_event g = NANOCHAT_GENERATION_EVENT_INIT;'
+nanochat_runtime_options a = NANOCHAT_RUNTIME_OPTIONS_INIT;
+nanochat_tokenizer_options b = NANOCHAT_TOKENIZER_OPTIONS_INIT;
+nanochat_tokenizer_train_options c = NANOCHAT_TOKENIZER_TRAIN_OPTIONS_INIT;
+nanochat_model_options d = NANOCHAT_MODEL_OPTIONS_INIT;
+nanochat_session_options e = NANOCHAT_SESSION_OPTIONS_INIT;
+nanochat_generation_options f = NANOCHAT_GENERATION_OPTIONS_INIT;
+nanochat_generation_event g = NANOCHAT_GENERATION_EVENT_INIT;'
 count=0
 for compiler in $compilers_c; do
   for mode in c99 c11 c17 c2x; do
