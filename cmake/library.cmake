@@ -4,6 +4,8 @@ find_package(PkgConfig REQUIRED)
 pkg_check_modules(ZSTD REQUIRED IMPORTED_TARGET libzstd)
 pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc)
 find_package(nlohmann_json REQUIRED)
+# Its assertions would abort the caller's process in debug builds; what they guard is checked before.
+target_compile_definitions(nlohmann_json::nlohmann_json INTERFACE JSON_NO_IO=1 "JSON_ASSERT=static_cast<void>")
 
 set(NANOCHAT_ROOMS base memory tensor kernels io tokenizer model infer)
 set(nanochat_sources)
@@ -41,7 +43,6 @@ target_include_directories(nanochat_objects PUBLIC ${PROJECT_SOURCE_DIR}/src)
 target_link_libraries(nanochat_objects
   PUBLIC nanochat_flags Threads::Threads PkgConfig::ZSTD PkgConfig::UTF8PROC nlohmann_json::nlohmann_json
          ${CMAKE_DL_LIBS})
-target_compile_definitions(nanochat_objects PUBLIC JSON_NO_IO=1)
 
 file(GLOB capi_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/capi/*.cc)
 add_library(nanochat ${capi_sources} $<TARGET_OBJECTS:nanochat_objects>)
