@@ -24,8 +24,6 @@ add_library(nanochat_flags INTERFACE)
 target_compile_options(nanochat_flags INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wvla
   $<$<COMPILE_LANGUAGE:CXX>:-Wnon-virtual-dtor -Woverloaded-virtual>
-  # GCC 12 sees overlapping copies inside std::string where there are none (its bug 105651).
-  $<$<AND:$<CXX_COMPILER_ID:GNU>,$<VERSION_LESS:$<CXX_COMPILER_VERSION>,13>>:-Wno-restrict>
   $<$<BOOL:${NANOCHAT_WERROR}>:-Werror>
   # One rounding per written operation: a fused multiply-add appears only where the code asks for it, so
   # the reference kernels give the same bits on every compiler.
