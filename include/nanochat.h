@@ -1,0 +1,731 @@
+/* nanochat.h: load, run and train language models. The whole public interface of libnanochat.
+ *
+ * Read in order: version, status and error, text and cancel, runtime, tokenizer, model, session, generation.
+ *
+ * Rules that hold for every function
+ *   - No output, no exit, no abort, no global state, no environment variable except NANOCHAT_CPU, which
+ *     nanochat_runtime_create() reads (the name of an instruction set, see there).
+ *   - Status: NANOCHAT_OK (0) or a number that says what went wrong. The trailing `error` argument may be NULL; on
+ *     failure it receives an owned object with the whole story, on success it is untouched. On failure every other
+ *     output is untouched too.
+ *   - Handles are created by *_create, *_load, *_start and released by *_free, which takes NULL. A child keeps
+ *     what it needs of its parents alive: handles may be freed in any order.
+ *   - A function that takes `const nanochat_x *` may run in several threads at once on the same handle. One that
+ *     takes `nanochat_x *` needs that handle for itself during the call.
+ *   - Options: NULL means defaults. A struct starts with struct_size = sizeof(struct); zero in a field means its
+ *     default, for ever; reserved fields are zero. Use NANOCHAT_..._OPTIONS_INIT.
+ *   - Text is UTF-8 with a length in bytes; NANOCHAT_NUL_TERMINATED as the length takes a C string.
+ *   - Callbacks run on the thread that is inside the call and never after it has returned, except the log
+ *     callback, which may come from any thread, one at a time. They must not call back with the same handle.
+ *   - After fork() every call but the *_free functions fails in the child with NANOCHAT_STATUS_FORKED.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef NANOCHAT_H
+#define NANOCHAT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if UINTPTR_MAX < 0xffffffffffffffffU
+#error "libnanochat supports 64-bit hosts only"
+#endif
+
+#if defined(__GNUC__)
+#define NANOCHAT_API __attribute__((visibility("default")))
+#else
+#define NANOCHAT_API
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ======================================================================================================== *
+ * Version
+ * ======================================================================================================== */
+
+#define NANOCHAT_VERSION_MAJOR 0
+#define NANOCHAT_VERSION_MINOR 1
+#define NANOCHAT_VERSION_PATCH 0
+#define NANOCHAT_VERSION_NUMBER 100 /* major * 10000 + minor * 100 + patch */
+#define NANOCHAT_VERSION_STRING "0.1.0"
+
+/* A length argument that says: the text ends at its NUL byte. */
+#define NANOCHAT_NUL_TERMINATED SIZE_MAX
+
+typedef int32_t nanochat_status;
+typedef struct nanochat_error nanochat_error;
+typedef struct nanochat_text nanochat_text;
+typedef struct nanochat_cancel nanochat_cancel;
+typedef struct nanochat_runtime nanochat_runtime;
+typedef struct nanochat_tokenizer nanochat_tokenizer;
+typedef struct nanochat_model nanochat_model;
+typedef struct nanochat_session nanochat_session;
+typedef struct nanochat_generation nanochat_generation;
+
+/* The version of the library that is running, as NANOCHAT_VERSION_NUMBER and NANOCHAT_VERSION_STRING.
+ * Thread-safe. Since 0.1. */
+NANOCHAT_API uint32_t nanochat_version_number(void);
+NANOCHAT_API const char *nanochat_version_string(void);
+
+/* NANOCHAT_OK if a program compiled with this header (pass NANOCHAT_VERSION_NUMBER) can use the running library:
+ * the same major version and, before 1.0, the same minor version; else NANOCHAT_STATUS_VERSION_MISMATCH.
+ * Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_check_version(uint32_t header_version, nanochat_error **error);
+
+/* How the library was built, as one JSON object with a "schema" key: version, commit, compiler, instruction sets.
+ * The string lives as long as the library. Thread-safe. Since 0.1. */
+NANOCHAT_API const char *nanochat_build_info(void);
+
+/* ======================================================================================================== *
+ * Status and error
+ * ======================================================================================================== */
+
+/* 1..19 the caller's fault, 20..39 files and formats, 40..59 resources, 60..79 control, 80..99 internal,
+ * 101..110 the fatal errors of model loading (the numbers are also process exit codes). */
+enum nanochat_status_values {
+  NANOCHAT_OK = 0,
+  NANOCHAT_STATUS_INVALID_ARGUMENT = 1,
+  NANOCHAT_STATUS_INVALID_STATE = 2,
+  NANOCHAT_STATUS_UNSUPPORTED = 3,
+  NANOCHAT_STATUS_NOT_FOUND = 4,
+  NANOCHAT_STATUS_OUT_OF_RANGE = 5,
+  NANOCHAT_STATUS_FORKED = 6,
+  NANOCHAT_STATUS_CONFIG_INVALID = 7,
+  NANOCHAT_STATUS_MODEL_ALREADY_REGISTERED = 8,
+  NANOCHAT_STATUS_MODEL_NOT_REGISTERED = 9,
+  NANOCHAT_STATUS_FILE_NOT_FOUND = 20,
+  NANOCHAT_STATUS_FILE_IO = 21,
+  NANOCHAT_STATUS_FORMAT_INVALID = 22,
+  NANOCHAT_STATUS_FORMAT_UNSUPPORTED = 23,
+  NANOCHAT_STATUS_VERSION_MISMATCH = 24,
+  NANOCHAT_STATUS_CHECKSUM_MISMATCH = 25,
+  NANOCHAT_STATUS_DIAGNOSTIC_DUMP_FAILED = 26,
+  NANOCHAT_STATUS_OUT_OF_MEMORY = 40,
+  NANOCHAT_STATUS_BUDGET_EXCEEDED = 41,
+  NANOCHAT_STATUS_WORKING_MEMORY_EXHAUSTED = 42,
+  NANOCHAT_STATUS_BUFFER_TOO_SMALL = 43,
+  NANOCHAT_STATUS_CONTEXT_FULL = 44,
+  NANOCHAT_STATUS_CUDA_NOT_AVAILABLE = 45,
+  NANOCHAT_STATUS_CUDA_QUERY_FAILED = 46,
+  NANOCHAT_STATUS_VRAM_ALLOCATION_FAILED = 47,
+  NANOCHAT_STATUS_THREAD_FAILED = 48,
+  NANOCHAT_STATUS_CANCELLED = 60,
+  NANOCHAT_STATUS_LOAD_TIMEOUT = 61,
+  NANOCHAT_STATUS_INTERNAL = 80,
+  NANOCHAT_STATUS_REGISTRY_LOCK_POISONED = 81,
+  NANOCHAT_STATUS_MODEL_FILE_MISSING = 101,
+  NANOCHAT_STATUS_MODEL_LOAD_FAILED = 102,
+  NANOCHAT_STATUS_MODEL_VALIDATION_FAILED = 103,
+  NANOCHAT_STATUS_VRAM_INSUFFICIENT_TOTAL = 104,
+  NANOCHAT_STATUS_VRAM_INSUFFICIENT_HEADROOM = 105,
+  NANOCHAT_STATUS_CUDA_INIT_FAILED = 106,
+  NANOCHAT_STATUS_CUDA_CAPABILITY_INSUFFICIENT = 107,
+  NANOCHAT_STATUS_CUDA_ALLOC_FAILED = 108,
+  NANOCHAT_STATUS_CUDA_CONTEXT_LOST = 109,
+  NANOCHAT_STATUS_MODEL_DIMENSION_MISMATCH = 110
+};
+
+/* Facts about a status. Unknown numbers give "UNKNOWN", "ERR-UNKNOWN", "UNKNOWN", 0 and 1.
+ *   name         "FORMAT_INVALID": the constant without its prefix
+ *   code_string  "ERR-WARM-MODEL-MISSING": stable, for logs and alerts
+ *   category     "MODEL_FILE", "VRAM", "CUDA", "FORMAT", ...
+ *   is_fatal     1 for 101..110
+ *   exit_code    a fatal status itself, 0 for NANOCHAT_OK, 1 for all others
+ * Static strings. Thread-safe. Since 0.1. */
+NANOCHAT_API const char *nanochat_status_name(nanochat_status status);
+NANOCHAT_API const char *nanochat_status_code_string(nanochat_status status);
+NANOCHAT_API const char *nanochat_status_category(nanochat_status status);
+NANOCHAT_API int32_t nanochat_status_is_fatal(nanochat_status status);
+NANOCHAT_API int32_t nanochat_status_exit_code(nanochat_status status);
+
+/* An error is immutable, belongs to whoever received it and may be read in any thread. Strings live as long as the
+ * error; they are empty, never NULL, where there is nothing to say. NULL as `error` gives 0, "" and NULL.
+ *   message   one English sentence that names the object and both values
+ *   subject   the object at fault: a path, a tensor, an option
+ *   hint      what can be done about it
+ *   os_code   errno, or a CUDA code; 0 if none
+ *   cause     the error underneath, owned by this one; NULL if none
+ *   field_*   named details (for the fatal statuses those of the exit-code table); index from 0
+ *   to_json   all of it as one JSON object with a "schema" key
+ * Thread-safe. Since 0.1. */
+NANOCHAT_API void nanochat_error_free(nanochat_error *error);
+NANOCHAT_API nanochat_status nanochat_error_status(const nanochat_error *error);
+NANOCHAT_API const char *nanochat_error_message(const nanochat_error *error);
+NANOCHAT_API const char *nanochat_error_subject(const nanochat_error *error);
+NANOCHAT_API const char *nanochat_error_hint(const nanochat_error *error);
+NANOCHAT_API int32_t nanochat_error_os_code(const nanochat_error *error);
+NANOCHAT_API const nanochat_error *nanochat_error_cause(const nanochat_error *error);
+NANOCHAT_API size_t nanochat_error_field_count(const nanochat_error *error);
+NANOCHAT_API const char *nanochat_error_field_name(const nanochat_error *error, size_t index);
+NANOCHAT_API const char *nanochat_error_field_value(const nanochat_error *error, size_t index);
+NANOCHAT_API const char *nanochat_error_to_json(const nanochat_error *error);
+
+/* ======================================================================================================== *
+ * Text and cancel
+ * ======================================================================================================== */
+
+/* A text of any length that the library made. `data` ends with a NUL byte that `size` does not count; the bytes may
+ * hold further NULs. Immutable. NULL gives "" and 0. Thread-safe. Since 0.1. */
+NANOCHAT_API void nanochat_text_free(nanochat_text *text);
+NANOCHAT_API const char *nanochat_text_data(const nanochat_text *text);
+NANOCHAT_API size_t nanochat_text_size(const nanochat_text *text);
+
+/* A switch that stops long calls. Pass it in their options; request it from any thread or from a signal handler (one
+ * atomic store). The call then returns NANOCHAT_STATUS_CANCELLED within 100 ms or one layer, and its object stays
+ * usable. One switch may serve many calls; reset makes it usable again. Free it after the calls that use it have
+ * returned. Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_cancel_create(nanochat_cancel **out_cancel, nanochat_error **error);
+NANOCHAT_API void nanochat_cancel_free(nanochat_cancel *cancel);
+NANOCHAT_API void nanochat_cancel_request(nanochat_cancel *cancel);
+NANOCHAT_API void nanochat_cancel_reset(nanochat_cancel *cancel);
+NANOCHAT_API int32_t nanochat_cancel_requested(const nanochat_cancel *cancel);
+
+/* Where a long call stands: `done` of `total` (bytes or items, as `stage` says, a static string). Non-zero stops the
+ * call with NANOCHAT_STATUS_CANCELLED. */
+typedef int32_t (*nanochat_progress_callback)(const char *stage, uint64_t done, uint64_t total, void *user_data);
+
+/* ======================================================================================================== *
+ * Runtime: threads, memory, device, log
+ * ======================================================================================================== */
+
+enum nanochat_log_level_values {
+  NANOCHAT_LOG_DEFAULT = 0, /* warning */
+  NANOCHAT_LOG_ERROR = 1,
+  NANOCHAT_LOG_WARNING = 2,
+  NANOCHAT_LOG_INFO = 3,
+  NANOCHAT_LOG_DEBUG = 4
+};
+
+/* How closely allocations are followed; see nanochat_runtime_memory_report(). */
+enum nanochat_tracking_values {
+  NANOCHAT_TRACKING_DEFAULT = 0, /* standard */
+  NANOCHAT_TRACKING_OFF = 1,
+  NANOCHAT_TRACKING_MINIMAL = 2,  /* counters */
+  NANOCHAT_TRACKING_STANDARD = 3, /* counters, pressure, live allocations */
+  NANOCHAT_TRACKING_DETAILED = 4, /* and size classes and ages */
+  NANOCHAT_TRACKING_DEBUG = 5     /* and a call stack for each allocation */
+};
+
+enum nanochat_pressure_values {
+  NANOCHAT_PRESSURE_NONE = 0,
+  NANOCHAT_PRESSURE_LOW = 1,      /* 70 % of the budget */
+  NANOCHAT_PRESSURE_MEDIUM = 2,   /* 80 % */
+  NANOCHAT_PRESSURE_HIGH = 3,     /* 90 % */
+  NANOCHAT_PRESSURE_CRITICAL = 4  /* 95 % */
+};
+
+/* One line without a line break; a NUL byte follows it. Called one at a time, from any thread. */
+typedef void (*nanochat_log_callback)(int32_t level, const char *line, size_t size, void *user_data);
+/* All large buffers of a runtime. `alignment` is a power of two. NULL: no memory. Called from any thread at once. */
+typedef void *(*nanochat_allocate_callback)(size_t bytes, size_t alignment, void *user_data);
+typedef void (*nanochat_free_callback)(void *pointer, size_t bytes, size_t alignment, void *user_data);
+/* A change of memory pressure, at most every 30 seconds; from the thread that allocated or freed. */
+typedef void (*nanochat_pressure_callback)(int32_t level, uint64_t used_bytes, uint64_t budget_bytes,
+                                           void *user_data);
+
+typedef struct nanochat_runtime_options {
+  size_t struct_size;
+  const char *device;          /* "cpu"; NULL: "cpu". "cuda" or "cuda:N": the CUDA module, never a silent fall-back */
+  int32_t n_threads;           /* workers, the caller included; 0: one per core available to the process */
+  int32_t spin_microseconds;   /* how long an idle worker spins before it sleeps; 0: never */
+  const int32_t *cpu_affinity; /* thread i runs on cpu_affinity[i % n_cpu_affinity]; NULL: anywhere */
+  size_t n_cpu_affinity;
+  uint64_t memory_budget_bytes; /* of models, sessions and scratch together; 0: none */
+  nanochat_allocate_callback allocate; /* both or neither; NULL: the system's memory */
+  nanochat_free_callback free;
+  void *allocator_user_data;
+  nanochat_log_callback log; /* NULL: silent */
+  void *log_user_data;
+  nanochat_pressure_callback pressure; /* needs memory_budget_bytes */
+  void *pressure_user_data;
+  int32_t log_level;      /* enum nanochat_log_level_values */
+  int32_t tracking_level; /* enum nanochat_tracking_values */
+} nanochat_runtime_options;
+
+#define NANOCHAT_RUNTIME_OPTIONS_INIT \
+  { sizeof(nanochat_runtime_options), NULL, 0, 0, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0 }
+
+/* Fills an options struct with defaults for a caller that cannot use the macro: zeroes `size` bytes and sets
+ * struct_size. Does nothing if `options` is NULL or `size` is below sizeof(size_t). Thread-safe. Since 0.1. */
+NANOCHAT_API void nanochat_runtime_options_init(nanochat_runtime_options *options, size_t size);
+
+/* Creates a runtime: what other libraries keep global. Two runtimes share nothing.
+ *
+ * NANOCHAT_CPU in the environment forces an instruction set ("reference", "avx2", "avx512", "avx512_bf16"); an unknown
+ * one, or one that this machine lacks, is NANOCHAT_STATUS_UNSUPPORTED.
+ *
+ * Statuses: INVALID_ARGUMENT, UNSUPPORTED, CUDA_INIT_FAILED (a CUDA device was asked for and the module, driver or GPU
+ * is missing), THREAD_FAILED, OUT_OF_MEMORY.
+ * Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_runtime_create(const nanochat_runtime_options *options,
+                                                     nanochat_runtime **out_runtime, nanochat_error **error);
+NANOCHAT_API void nanochat_runtime_free(nanochat_runtime *runtime);
+
+/* Facts. Strings live as long as the runtime. NULL gives "" and 0. Thread-safe. Since 0.1. */
+NANOCHAT_API const char *nanochat_runtime_device(const nanochat_runtime *runtime); /* "cpu" */
+NANOCHAT_API const char *nanochat_runtime_isa(const nanochat_runtime *runtime);    /* "avx512_bf16" */
+NANOCHAT_API int32_t nanochat_runtime_n_threads(const nanochat_runtime *runtime);
+
+typedef struct nanochat_memory_info {
+  size_t struct_size;
+  uint64_t used_bytes;       /* held by models, sessions and running calls */
+  uint64_t high_water_bytes; /* the most ever taken from the device at once */
+  uint64_t budget_bytes;     /* 0: none */
+  uint64_t model_bytes;      /* weights: never evicted */
+  uint64_t working_bytes;    /* sessions and scratch */
+  uint64_t reclaimable_bytes; /* freed working memory kept for reuse; nanochat_runtime_reclaim() gives it back */
+  uint64_t device_total_bytes;
+  uint64_t device_available_bytes;
+} nanochat_memory_info;
+
+/* Fills `info`; the caller sets info->struct_size first. Statuses: INVALID_ARGUMENT. Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_runtime_memory(const nanochat_runtime *runtime, nanochat_memory_info *info,
+                                                     nanochat_error **error);
+
+/* Gives memory that is only kept for reuse back to the device. Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_runtime_reclaim(const nanochat_runtime *runtime, nanochat_error **error);
+
+/* What the allocation tracker knows, as JSON with a "schema" key: totals, peak, pressure, live allocations, those older
+ * than an hour as possible leaks. Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_runtime_memory_report(const nanochat_runtime *runtime,
+                                                            nanochat_text **out_text, nanochat_error **error);
+
+typedef struct nanochat_rates_info {
+  size_t struct_size;
+  double read_bytes_per_second; /* all threads reading memory far larger than the caches */
+  double f32_flops_per_second;  /* multiply and add counted as two */
+  double bf16_flops_per_second;
+} nanochat_rates_info;
+
+/* Measures the machine for about a second with the runtime's threads: the ceilings that tokens per second can be held
+ * against. Takes up to 1 GiB of working memory meanwhile. The caller sets info->struct_size.
+ * Statuses: INVALID_ARGUMENT, OUT_OF_MEMORY, BUDGET_EXCEEDED. Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_runtime_measure_rates(const nanochat_runtime *runtime,
+                                                            nanochat_rates_info *info, nanochat_error **error);
+
+/* ======================================================================================================== *
+ * Tokenizer
+ * ======================================================================================================== */
+
+enum nanochat_pattern_values {
+  NANOCHAT_PATTERN_DEFAULT = 0, /* nanochat */
+  NANOCHAT_PATTERN_NANOCHAT = 1,
+  NANOCHAT_PATTERN_GPT2 = 2,
+  NANOCHAT_PATTERN_CL100K = 3,
+  NANOCHAT_PATTERN_O200K = 4
+};
+
+typedef struct nanochat_tokenizer_options {
+  size_t struct_size;
+  const char *const *special_tokens; /* for tiktoken rank files: names, each with its id below; NULL: none */
+  const int32_t *special_token_ids;
+  size_t n_special_tokens;
+  int32_t pattern; /* for tiktoken rank files: enum nanochat_pattern_values */
+  int32_t reserved;
+} nanochat_tokenizer_options;
+
+#define NANOCHAT_TOKENIZER_OPTIONS_INIT { sizeof(nanochat_tokenizer_options), NULL, NULL, 0, 0, 0 }
+NANOCHAT_API void nanochat_tokenizer_options_init(nanochat_tokenizer_options *options, size_t size);
+
+/* Loads a tokenizer: a Hugging Face tokenizer.json (byte-level BPE, SentencePiece-like BPE), a tiktoken rank file
+ * (name ends in .tiktoken), or a directory that holds a tokenizer.json.
+ * A part of the file that would change ids and is not supported is refused by name.
+ * Statuses: INVALID_ARGUMENT, FILE_NOT_FOUND, FILE_IO, FORMAT_INVALID, FORMAT_UNSUPPORTED, OUT_OF_MEMORY.
+ * Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_tokenizer_load(const nanochat_runtime *runtime, const char *path,
+                                                     const nanochat_tokenizer_options *options,
+                                                     nanochat_tokenizer **out_tokenizer, nanochat_error **error);
+NANOCHAT_API void nanochat_tokenizer_free(nanochat_tokenizer *tokenizer);
+
+/* Facts. vocab_size is the largest id + 1. special_id gives -1 for a name that is not a special token; bos gives -1 if
+ * there is none. NULL gives 0 and -1. Thread-safe. Since 0.1. */
+NANOCHAT_API int32_t nanochat_tokenizer_vocab_size(const nanochat_tokenizer *tokenizer);
+NANOCHAT_API int32_t nanochat_tokenizer_special_id(const nanochat_tokenizer *tokenizer, const char *name);
+NANOCHAT_API int32_t nanochat_tokenizer_bos(const nanochat_tokenizer *tokenizer);
+
+enum nanochat_encode_flags {
+  NANOCHAT_ENCODE_PLAIN = 0,           /* text is only text: "<|bos|>" in it is seven characters */
+  NANOCHAT_ENCODE_SPECIALS_IN_TEXT = 1, /* recognise special tokens in the text: for trusted text only */
+  NANOCHAT_ENCODE_ADD_SPECIALS = 2      /* add what the file's post-processor adds, such as bos */
+};
+
+/* An upper bound of the ids that `text_size` bytes can give, special tokens included. Thread-safe. Since 0.1. */
+NANOCHAT_API size_t nanochat_tokenizer_encode_bound(const nanochat_tokenizer *tokenizer, size_t text_size);
+
+/* Encodes text. Any bytes are legal.
+ *
+ * flags     NANOCHAT_ENCODE_* joined with |
+ * ids       receives the ids; may be NULL if capacity is 0
+ * out_n     receives the number of ids, also when they do not fit
+ *
+ * Statuses: INVALID_ARGUMENT, BUFFER_TOO_SMALL (nothing written to ids, *out_n is what is needed), OUT_OF_MEMORY.
+ * Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_tokenizer_encode(const nanochat_tokenizer *tokenizer, const char *text,
+                                                       size_t text_size, uint32_t flags, int32_t *ids,
+                                                       size_t capacity, size_t *out_n, nanochat_error **error);
+
+/* Decodes ids to their exact bytes, which need not be valid UTF-8 at either end. Special tokens are spelled out, or
+ * left out if skip_specials is not 0.
+ * Statuses: INVALID_ARGUMENT, OUT_OF_RANGE (an id outside the vocabulary), OUT_OF_MEMORY. Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_tokenizer_decode(const nanochat_tokenizer *tokenizer, const int32_t *ids,
+                                                       size_t n_ids, int32_t skip_specials,
+                                                       nanochat_text **out_text, nanochat_error **error);
+
+/* Writes a tokenizer.json that Hugging Face tokenizers reads and encodes identically with. Crash-safe.
+ * Statuses: INVALID_ARGUMENT, FILE_IO, OUT_OF_MEMORY. Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_tokenizer_save(const nanochat_tokenizer *tokenizer, const char *path,
+                                                     nanochat_error **error);
+
+enum nanochat_render_values {
+  NANOCHAT_RENDER_TRAINING = 0,  /* the whole conversation; mask 1 on what the assistant is trained on */
+  NANOCHAT_RENDER_COMPLETION = 1, /* drops the last message (the assistant's) and opens its turn */
+  NANOCHAT_RENDER_REPLY = 2      /* the whole conversation (the user spoke last), then opens the assistant's turn */
+};
+
+/* Renders a conversation as nanochat models were trained on it.
+ *
+ * conversation  JSON: {"messages":[{"role":"user","content":"Hi"}, ...]}; roles user and assistant alternate after an
+ *               optional system message; assistant content may be a list of {"type":"text"|"python"|"python_output",
+ *               "text":...}. Text is never read as special tokens.
+ * mode          enum nanochat_render_values
+ * max_tokens    truncates from the end; 0: 2048, and no limit for NANOCHAT_RENDER_REPLY
+ * ids, mask     [capacity] each; mask may be NULL
+ * out_n         receives the number of ids, also when they do not fit
+ *
+ * Statuses: INVALID_ARGUMENT (naming the message), FORMAT_INVALID (not JSON), UNSUPPORTED (the tokenizer lacks the special
+ * tokens), BUFFER_TOO_SMALL, OUT_OF_MEMORY. Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_tokenizer_render(const nanochat_tokenizer *tokenizer,
+                                                       const char *conversation, size_t conversation_size,
+                                                       int32_t mode, size_t max_tokens, int32_t *ids,
+                                                       uint8_t *mask, size_t capacity, size_t *out_n,
+                                                       nanochat_error **error);
+
+typedef struct nanochat_tokenizer_train_options {
+  size_t struct_size;
+  const char *const *special_tokens; /* NULL: nanochat's nine */
+  size_t n_special_tokens;
+  nanochat_progress_callback progress;
+  void *progress_user_data;
+  const nanochat_cancel *cancel;
+  int32_t vocab_size; /* special tokens included; 0: 32768 */
+  int32_t pattern;    /* enum nanochat_pattern_values */
+} nanochat_tokenizer_train_options;
+
+#define NANOCHAT_TOKENIZER_TRAIN_OPTIONS_INIT \
+  { sizeof(nanochat_tokenizer_train_options), NULL, 0, NULL, NULL, NULL, 0, 0 }
+NANOCHAT_API void nanochat_tokenizer_train_options_init(nanochat_tokenizer_train_options *options, size_t size);
+
+/* Gives the next document: sets *text and *size (valid until the next call) and returns 1; returns 0 at the end and a
+ * negative number to give up, which ends the training with NANOCHAT_STATUS_CANCELLED. */
+typedef int32_t (*nanochat_document_callback)(const char **text, size_t *size, void *user_data);
+
+/* Trains a byte-level BPE: the most frequent pair first, ties to the smallest (left id, right id), exact for any corpus and
+ * any number of threads (the rule of github.com/karpathy/rustbpe).
+ * Statuses: INVALID_ARGUMENT, CANCELLED, OUT_OF_MEMORY. Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_tokenizer_train(const nanochat_runtime *runtime,
+                                                      const nanochat_tokenizer_train_options *options,
+                                                      nanochat_document_callback next_document, void *user_data,
+                                                      nanochat_tokenizer **out_tokenizer, nanochat_error **error);
+
+/* ======================================================================================================== *
+ * Model: plan, load, describe, save
+ * ======================================================================================================== */
+
+enum nanochat_weight_values {
+  NANOCHAT_WEIGHTS_AS_STORED = 0, /* f32 stays f32; bf16 and f16 become bf16 */
+  NANOCHAT_WEIGHTS_F32 = 1,
+  NANOCHAT_WEIGHTS_BF16 = 2
+};
+
+typedef struct nanochat_model_options {
+  size_t struct_size;
+  nanochat_progress_callback progress; /* stage "load", in bytes */
+  void *progress_user_data;
+  const nanochat_cancel *cancel;
+  int32_t weights; /* enum nanochat_weight_values */
+  int32_t reserved;
+} nanochat_model_options;
+
+#define NANOCHAT_MODEL_OPTIONS_INIT { sizeof(nanochat_model_options), NULL, NULL, NULL, 0, 0 }
+NANOCHAT_API void nanochat_model_options_init(nanochat_model_options *options, size_t size);
+
+typedef struct nanochat_model_plan_info {
+  size_t struct_size;
+  uint64_t file_bytes;         /* of all weights, as stored */
+  uint64_t weight_bytes;       /* what a load takes, to the byte */
+  uint64_t kv_bytes_per_token; /* what a session takes for each token of its capacity */
+  uint64_t working_bytes;      /* scratch of the largest forward pass */
+  uint64_t parameters;
+  uint64_t bytes_per_decoded_token; /* weights read for one token of one session */
+  uint64_t flops_per_decoded_token;
+} nanochat_model_plan_info;
+
+/* What a load would take, from the headers of the files alone; refuses whatever the load would refuse before reading
+ * weights. The caller sets info->struct_size. Statuses: as nanochat_model_load(). Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_model_plan(const nanochat_runtime *runtime, const char *path,
+                                                 const nanochat_model_options *options,
+                                                 nanochat_model_plan_info *info, nanochat_error **error);
+
+/* Loads a model directory and makes it ready to run.
+ *
+ * runtime    used concurrently by other threads without harm
+ * path       directory with config.json and *.safetensors, UTF-8: nanochat's own form, or Hugging Face `nanochat`, `llama`
+ * options    NULL for defaults
+ * out_model  receives the model; the caller owns it, release with nanochat_model_free()
+ * error      NULL, or receives an owned error on failure
+ *
+ * Every tensor is checked (name, type, shape, extent) before any weight is read; every weight is scanned for NaN and
+ * infinity. On failure nothing stays allocated and *out_model is untouched. Other processes must not write the files
+ * meanwhile.
+ *
+ * Statuses: INVALID_ARGUMENT, MODEL_FILE_MISSING, MODEL_LOAD_FAILED (nanochat_error_cause() says why),
+ * MODEL_VALIDATION_FAILED, MODEL_DIMENSION_MISMATCH, BUDGET_EXCEEDED, OUT_OF_MEMORY, CANCELLED.
+ * Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_model_load(const nanochat_runtime *runtime, const char *path,
+                                                 const nanochat_model_options *options,
+                                                 nanochat_model **out_model, nanochat_error **error);
+
+/* Makes a model with seeded random weights, for benchmarks and tests.
+ *
+ * shape   "v0-d20" (generation V0, depth 20; v0 or v1, depth 1..64), or a config.json as text (starts with '{')
+ *
+ * Statuses: INVALID_ARGUMENT, CONFIG_INVALID, BUDGET_EXCEEDED, OUT_OF_MEMORY, CANCELLED. Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_model_create_random(const nanochat_runtime *runtime, const char *shape,
+                                                          uint64_t seed, const nanochat_model_options *options,
+                                                          nanochat_model **out_model, nanochat_error **error);
+NANOCHAT_API void nanochat_model_free(nanochat_model *model);
+
+typedef struct nanochat_model_info {
+  size_t struct_size;
+  uint64_t parameters;
+  uint64_t weight_bytes;
+  uint64_t kv_bytes_per_token;
+  uint64_t bytes_per_decoded_token;
+  uint64_t flops_per_decoded_token;
+  int64_t sequence_len; /* the context the model was trained for */
+  int64_t vocab_size;   /* logits per token */
+  int64_t n_layer;
+  int64_t n_head;
+  int64_t n_kv_head;
+  int64_t n_embd;
+  double load_seconds;
+  int32_t bos_token; /* -1: none stated */
+  int32_t weights;   /* NANOCHAT_WEIGHTS_F32 or NANOCHAT_WEIGHTS_BF16 */
+} nanochat_model_info;
+
+/* Fills `info`; the caller sets info->struct_size. Statuses: INVALID_ARGUMENT. Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_model_describe(const nanochat_model *model, nanochat_model_info *info,
+                                                     nanochat_error **error);
+
+/* The same and more as JSON with a "schema" key: architecture, configuration, checksum (XXH3-128) of the weights.
+ * Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_model_to_json(const nanochat_model *model, nanochat_text **out_text,
+                                                    nanochat_error **error);
+
+/* Writes the model in its own form (config.json and weights) into a directory, which is created. Each file is replaced
+ * atomically. options->progress has stage "save". Statuses: INVALID_ARGUMENT, FILE_IO, OUT_OF_MEMORY, CANCELLED.
+ * Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_model_save(const nanochat_model *model, const char *path,
+                                                 const nanochat_model_options *options, nanochat_error **error);
+
+/* ======================================================================================================== *
+ * Session: the state of one sequence
+ * ======================================================================================================== */
+
+typedef struct nanochat_session_options {
+  size_t struct_size;
+  int64_t capacity; /* tokens it can hold; 0: the model's sequence_len */
+} nanochat_session_options;
+
+#define NANOCHAT_SESSION_OPTIONS_INIT { sizeof(nanochat_session_options), 0 }
+NANOCHAT_API void nanochat_session_options_init(nanochat_session_options *options, size_t size);
+
+/* Makes an empty session. It takes capacity * kv_bytes_per_token at once, and no more later.
+ * Statuses: INVALID_ARGUMENT, OUT_OF_RANGE (a capacity beyond the model's rope table), BUDGET_EXCEEDED,
+ * WORKING_MEMORY_EXHAUSTED, OUT_OF_MEMORY. Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_session_create(const nanochat_model *model,
+                                                     const nanochat_session_options *options,
+                                                     nanochat_session **out_session, nanochat_error **error);
+NANOCHAT_API void nanochat_session_free(nanochat_session *session);
+
+/* An independent copy with the same tokens: several continuations of one prompt. Statuses: as create. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_session_copy(const nanochat_session *session,
+                                                   nanochat_session **out_session, nanochat_error **error);
+
+/* Tokens held, and tokens that can be held. NULL gives 0. Since 0.1. */
+NANOCHAT_API int64_t nanochat_session_length(const nanochat_session *session);
+NANOCHAT_API int64_t nanochat_session_capacity(const nanochat_session *session);
+
+/* Forgets the tokens from position `length` on. Statuses: INVALID_ARGUMENT, OUT_OF_RANGE. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_session_truncate(nanochat_session *session, int64_t length,
+                                                       nanochat_error **error);
+
+enum nanochat_logits_values {
+  NANOCHAT_LOGITS_NONE = 0,
+  NANOCHAT_LOGITS_LAST = 1, /* [vocab_size]: after the last token */
+  NANOCHAT_LOGITS_ALL = 2   /* [n_tokens, vocab_size] */
+};
+
+/* Appends tokens and computes logits, fp32, after the softcap. The bits do not depend on how the tokens are cut into
+ * calls, on the number of threads, or on what else runs.
+ *
+ * tokens, n_tokens  at least one
+ * which             enum nanochat_logits_values
+ * logits            receives the rows; capacity counts floats; may be NULL for NANOCHAT_LOGITS_NONE
+ * cancel            NULL, or a switch; a cancelled call leaves the session as it was
+ *
+ * Statuses: INVALID_ARGUMENT, OUT_OF_RANGE (a token outside the vocabulary), CONTEXT_FULL, BUFFER_TOO_SMALL,
+ * BUDGET_EXCEEDED, WORKING_MEMORY_EXHAUSTED, OUT_OF_MEMORY, CANCELLED; the session is unchanged after each. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_session_eval(nanochat_session *session, const int32_t *tokens,
+                                                   size_t n_tokens, int32_t which, float *logits,
+                                                   size_t capacity, const nanochat_cancel *cancel,
+                                                   nanochat_error **error);
+
+/* Writes the session to a file (format version, checksum of weights and contents), crash-safe; and brings it back for the
+ * same model. load refuses another model's or a damaged file.
+ * Statuses: INVALID_ARGUMENT, FILE_NOT_FOUND, FILE_IO, FORMAT_INVALID, VERSION_MISMATCH, CHECKSUM_MISMATCH, and those of
+ * create. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_session_save(const nanochat_session *session, const char *path,
+                                                   nanochat_error **error);
+NANOCHAT_API nanochat_status nanochat_session_load(const nanochat_model *model, const char *path,
+                                                   const nanochat_session_options *options,
+                                                   nanochat_session **out_session, nanochat_error **error);
+
+/* ======================================================================================================== *
+ * Generation: tokens and text, by pull
+ * ======================================================================================================== */
+
+enum nanochat_overflow_values {
+  NANOCHAT_OVERFLOW_STOP = 0, /* finish with NANOCHAT_FINISH_CONTEXT when the session is full */
+  NANOCHAT_OVERFLOW_SLIDE = 1 /* keep the first n_keep tokens and the newer half of the rest, and go on */
+};
+
+enum nanochat_finish_values {
+  NANOCHAT_FINISH_NONE = 0,    /* more to come */
+  NANOCHAT_FINISH_STOP = 1,    /* the model's end token, or a stop token */
+  NANOCHAT_FINISH_STRING = 2,  /* a stop string */
+  NANOCHAT_FINISH_LENGTH = 3,  /* max_tokens */
+  NANOCHAT_FINISH_CONTEXT = 4  /* the session is full */
+};
+
+enum nanochat_tool_flags {
+  NANOCHAT_TOOL_NONE = 0,
+  NANOCHAT_TOOL_CALCULATOR = 1 /* answers <|python_start|> ... <|python_end|> as nanochat does */
+};
+
+/* Order of sampling: logit_bias, penalties, temperature, top_k, top_p, min_p, draw. The draw depends on seed, stream and
+ * the token's position alone. */
+typedef struct nanochat_generation_options {
+  size_t struct_size;
+  uint64_t seed;
+  uint64_t stream;            /* number of this sample among several of one prompt */
+  int64_t max_tokens;         /* 0: until the session is full */
+  const int32_t *stop_tokens; /* besides the model's own end tokens */
+  size_t n_stop_tokens;
+  const char *const *stop_strings; /* NUL-terminated; found across token boundaries, not part of the text */
+  size_t n_stop_strings;
+  const int32_t *logit_bias_tokens;
+  const float *logit_bias_values;
+  size_t n_logit_bias;
+  const nanochat_cancel *cancel;
+  int64_t n_keep;             /* NANOCHAT_OVERFLOW_SLIDE: tokens at the start that stay; 0: 1 */
+  float temperature;          /* 0: greedy */
+  float top_p;                /* 0: off */
+  float min_p;                /* 0: off */
+  float repetition_penalty;   /* 0: off (as 1): divides positive and multiplies negative logits of seen tokens */
+  float presence_penalty;
+  float frequency_penalty;
+  int32_t top_k;              /* 0: off */
+  int32_t top_logprobs;       /* alternatives to report for each token, at most 20 */
+  int32_t overflow;           /* enum nanochat_overflow_values */
+  int32_t ignore_end;         /* not 0: the model's end tokens do not stop */
+  uint32_t tools;             /* NANOCHAT_TOOL_* joined with | */
+  int32_t reserved;
+} nanochat_generation_options;
+
+#define NANOCHAT_GENERATION_OPTIONS_INIT                                                                        \
+  {                                                                                                             \
+    sizeof(nanochat_generation_options), 0, 0, 0, NULL, 0, NULL, 0, NULL, NULL, 0, NULL, 0, 0.0f, 0.0f, 0.0f,    \
+        0.0f, 0.0f, 0.0f, 0, 0, 0, 0, 0, 0                                                                       \
+  }
+NANOCHAT_API void nanochat_generation_options_init(nanochat_generation_options *options, size_t size);
+
+typedef struct nanochat_generation_event {
+  size_t struct_size;
+  const char *text; /* what became complete: whole UTF-8 characters, possibly none; NUL-terminated; valid until the
+                       next call with this generation; "" without a tokenizer */
+  size_t text_size;
+  const int32_t *top_tokens; /* [n_top], most likely first; borrowed like text */
+  const float *top_logprobs;
+  size_t n_top;
+  int64_t index;    /* of this token among the generated ones, from 0 */
+  int32_t token;    /* -1 in a last event that brings no token */
+  float logprob;    /* natural logarithm, after bias and penalties, before temperature and truncation */
+  int32_t finish;   /* enum nanochat_finish_values */
+  int32_t forced;   /* not 0: a tool put this token there, it was not sampled */
+} nanochat_generation_event;
+
+#define NANOCHAT_GENERATION_EVENT_INIT \
+  { sizeof(nanochat_generation_event), NULL, 0, NULL, NULL, 0, 0, 0, 0.0f, 0, 0 }
+
+/* Starts a generation. Nothing is computed before the first nanochat_generation_next().
+ *
+ * session    the generation uses it; leave it alone until the last event
+ * tokenizer  for text, stop strings and tools; NULL: tokens only
+ * prompt     ids to append first; n_prompt may be 0 if the session holds tokens already, or for a prompt of the bos
+ *            token alone
+ *
+ * Statuses: INVALID_ARGUMENT, OUT_OF_RANGE (a token), CONTEXT_FULL (the prompt does not fit and overflow is stop),
+ * UNSUPPORTED (a tool whose special tokens the tokenizer lacks), OUT_OF_MEMORY. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_generation_start(nanochat_session *session,
+                                                       const nanochat_tokenizer *tokenizer,
+                                                       const int32_t *prompt, size_t n_prompt,
+                                                       const nanochat_generation_options *options,
+                                                       nanochat_generation **out_generation,
+                                                       nanochat_error **error);
+
+/* The same from text: encoded with NANOCHAT_ENCODE_ADD_SPECIALS if the session is empty, else as it is. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_generation_start_text(nanochat_session *session,
+                                                            const nanochat_tokenizer *tokenizer,
+                                                            const char *prompt, size_t prompt_size,
+                                                            const nanochat_generation_options *options,
+                                                            nanochat_generation **out_generation,
+                                                            nanochat_error **error);
+NANOCHAT_API void nanochat_generation_free(nanochat_generation *generation);
+
+/* Produces one token. The caller sets event->struct_size once. event->finish is not 0 in the last event; further calls
+ * repeat it without text. After CANCELLED the call can be made again and goes on where it was.
+ * Statuses: INVALID_ARGUMENT, INVALID_STATE (the session was changed meanwhile), CANCELLED, BUDGET_EXCEEDED,
+ * WORKING_MEMORY_EXHAUSTED, OUT_OF_MEMORY. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_generation_next(nanochat_generation *generation,
+                                                      nanochat_generation_event *event, nanochat_error **error);
+
+/* Non-zero stops nanochat_generation_run() with NANOCHAT_STATUS_CANCELLED. */
+typedef int32_t (*nanochat_event_callback)(const nanochat_generation_event *event, void *user_data);
+
+/* Calls next until the last event and hands each to `callback`. Statuses: as next. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_generation_run(nanochat_generation *generation,
+                                                     nanochat_event_callback callback, void *user_data,
+                                                     nanochat_error **error);
+
+typedef struct nanochat_generation_info {
+  size_t struct_size;
+  int64_t prompt_tokens;
+  int64_t generated_tokens;
+  double prompt_seconds; /* until the first token */
+  double decode_seconds; /* all tokens after the first */
+  int32_t finish;
+  int32_t reserved;
+} nanochat_generation_info;
+
+/* What it took so far. The caller sets info->struct_size. Statuses: INVALID_ARGUMENT. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_generation_describe(const nanochat_generation *generation,
+                                                          nanochat_generation_info *info,
+                                                          nanochat_error **error);
+
+#ifdef __cplusplus
+} /* extern "C" */
+#endif
+
+#endif /* NANOCHAT_H */

@@ -1,0 +1,76 @@
+// What the opaque handles of the header hold. Children share ownership of what they need.
+#pragma once
+
+#include <unistd.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/cancel.h"
+#include "base/log.h"
+#include "infer/generation.h"
+#include "infer/session.h"
+#include "model/model.h"
+#include "nanochat.h"
+#include "tensor/device.h"
+#include "tokenizer/tokenizer.h"
+
+namespace nanochat {
+
+struct RuntimeCore {
+  std::shared_ptr<Log> log;
+  std::shared_ptr<Memory> memory;
+  std::shared_ptr<ThreadPool> threads;
+  std::shared_ptr<Device> device;
+  pid_t pid = getpid();
+
+  // The threads of a parent process do not exist in a forked child.
+  void require_same_process() const {
+    if (getpid() != pid) {
+      throw Error(Status::forked)
+          .subject("runtime")
+          .say("this runtime was made by process {} and cannot be used in its forked child {}", pid, getpid())
+          .hint("create a runtime in the child, or exec");
+    }
+  }
+};
+using SharedCore = std::shared_ptr<const RuntimeCore>;
+
+}  // namespace nanochat
+
+struct nanochat_runtime {
+  nanochat::SharedCore core;
+};
+
+struct nanochat_tokenizer {
+  nanochat::SharedCore core;
+  std::shared_ptr<const nanochat::Tokenizer> tokenizer;
+};
+
+struct nanochat_model {
+  nanochat::SharedCore core;
+  std::shared_ptr<const nanochat::Model> model;
+};
+
+struct nanochat_session {
+  nanochat::SharedCore core;
+  std::shared_ptr<nanochat::Session> session;
+};
+
+struct nanochat_generation {
+  nanochat::SharedCore core;
+  std::unique_ptr<nanochat::Generation> generation;
+  nanochat::Watch watch;
+  nanochat::GenerationEvent event;  // owns what the last public event points to
+  std::vector<int32_t> top_tokens;
+  std::vector<float> top_logprobs;
+};
+
+struct nanochat_text {
+  std::string data;
+};
+
+struct nanochat_cancel {
+  nanochat::CancelToken token;
+};

@@ -1,0 +1,75 @@
+// From logits to the next token. Immutable after construction: share it between threads.
+//
+// Order of operations, each on the result of the one before:
+//   1. logit bias: added to the logits of the tokens listed.
+//   2. penalties, for every token that occurs in the history, c times:
+//      repetition: logit / r if logit > 0, else logit * r; then logit - presence - frequency * c.
+//   3. temperature 0: the largest logit, the lowest id among equals. Done.
+//   4. temperature: logits / t.
+//   5. top-k: the k most probable tokens.
+//   6. top-p: of these, the shortest prefix, most probable first, whose share is at least p.
+//   7. min-p: of these, the tokens at least min_p times as probable as the most probable one.
+//   8. draw from what is left, with CounterRandom(seed, stream).uniform(position).
+// Equally probable tokens are ordered by id, so a border that falls between them keeps the lowest ids. At
+// least one token is always left. The draw depends on the logits, the options and the position alone.
+//
+// Log probabilities are of the distribution after 1 and 2, before temperature and truncation.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <utility>
+#include <vector>
+
+namespace nanochat {
+
+struct SamplerOptions {
+  float temperature = 0;         // 0: greedy
+  int32_t top_k = 0;             // 0: off
+  float top_p = 1;               // 1: off
+  float min_p = 0;               // 0: off
+  float repetition_penalty = 1;  // 1: off
+  float presence_penalty = 0;
+  float frequency_penalty = 0;
+  uint64_t seed = 0;
+  uint64_t stream = 0;
+  int32_t top_logprobs = -1;  // -1: no log probabilities; 0: of the sampled token; n: and of the n best
+  std::vector<std::pair<int32_t, float>> logit_bias;  // -infinity bans a token
+};
+
+struct SampledToken {
+  int32_t token = -1;
+  float logprob = 0;                           // 0 unless asked for
+  std::vector<std::pair<int32_t, float>> top;  // most probable first
+};
+
+class Sampler {
+ public:
+  explicit Sampler(const SamplerOptions& options);  // throws invalid_argument naming field, value and range
+
+  // Throws invalid_argument for logits that are NaN or +infinity or leave no token, and out_of_range for a
+  // token of the history or of the bias that the logits do not have.
+  SampledToken sample(std::span<const float> logits, std::span<const int32_t> history,
+                      uint64_t position) const;
+
+  // What sample() draws from: one probability per token, sum 1.
+  std::vector<double> distribution(std::span<const float> logits, std::span<const int32_t> history) const;
+
+ private:
+  struct Candidate {
+    float logit;
+    int32_t token;
+  };
+  static bool is_better(const Candidate& a, const Candidate& b);
+  static std::vector<Candidate> select_best(std::span<const float> logits, int64_t k);
+  bool is_adjusting() const;
+  bool is_truncating(size_t n_tokens) const;
+  void adjust(std::span<float> logits, std::span<const int32_t> history) const;
+  std::vector<Candidate> truncate(std::span<const float> logits, float largest) const;
+  int32_t draw(std::span<const float> logits, size_t best, uint64_t position) const;
+  void add_logprobs(std::span<const float> logits, float largest, SampledToken& result) const;
+
+  SamplerOptions options_;
+};
+
+}  // namespace nanochat

@@ -1,0 +1,45 @@
+#include "kernels/cuda_module.h"
+
+#include <dlfcn.h>
+
+namespace nanochat {
+
+namespace {
+
+[[noreturn]] void refuse(std::string_view reason) {
+  throw Error(Status::cuda_init_failed)
+      .subject(kCudaModuleFile)
+      .say("CUDA initialization failed: {}", reason)
+      .field("cuda_error", reason)
+      .field("driver_version", "")
+      .field("gpu_name", "")
+      .hint("build with NANOCHAT_CUDA=ON, install libnanochat_cuda.so beside libnanochat.so, check nvidia-smi");
+}
+
+// Beside this library first, so that an installed pair always belongs together.
+std::string module_path() {
+  Dl_info self;
+  if (dladdr(reinterpret_cast<void*>(&make_cuda_device), &self) != 0 && self.dli_fname != nullptr) {
+    const std::string path = self.dli_fname;
+    const size_t slash = path.rfind('/');
+    if (slash != std::string::npos) return path.substr(0, slash + 1) + kCudaModuleFile;
+  }
+  return kCudaModuleFile;
+}
+
+}  // namespace
+
+std::shared_ptr<Device> make_cuda_device(const std::string& name, std::shared_ptr<ThreadPool> threads,
+                                         std::shared_ptr<Log> log, uint64_t budget_bytes) {
+  void* module = dlopen(module_path().c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (module == nullptr) {
+    const char* reason = dlerror();
+    refuse(reason == nullptr ? "the module cannot be loaded" : reason);
+  }
+  // The module stays loaded: its device may outlive any handle we could close here.
+  const auto entry = reinterpret_cast<CudaModuleEntry>(dlsym(module, kCudaModuleEntry));
+  if (entry == nullptr) refuse(format_text("{} does not export {}", kCudaModuleFile, kCudaModuleEntry));
+  return entry(name, std::move(threads), std::move(log), budget_bytes);
+}
+
+}  // namespace nanochat

@@ -1,0 +1,141 @@
+#include "tokenizer/bpe_model.h"
+
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include "base/json.h"
+#include "base/utf8.h"
+#include "tokenizer/byte_alphabet.h"
+
+namespace nanochat {
+
+namespace {
+
+std::string fallback_name(unsigned byte) {
+  constexpr char kDigits[] = "0123456789ABCDEF";
+  return {'<', '0', 'x', kDigits[byte >> 4], kDigits[byte & 15], '>'};
+}
+
+std::string json_string(std::string_view text) { return write_json(Json(text)); }
+
+}  // namespace
+
+BpeModel::BpeModel(Vocabulary vocabulary, std::vector<BpeMerge> merges, BpeOptions options)
+    : vocabulary_(std::move(vocabulary)), merges_(std::move(merges)), options_(std::move(options)) {
+  for (unsigned byte = 0; byte < 256; ++byte) {
+    byte_ids_[byte] = options_.units == BpeOptions::Units::bytes
+                          ? vocabulary_.find(std::string(1, static_cast<char>(byte)))
+                          : vocabulary_.find(fallback_name(byte));
+  }
+}
+
+void BpeModel::encode_piece(std::string_view piece, std::vector<TokenId>& ids) const {
+  if (piece.empty()) return;
+  if (options_.whole_piece_first) {
+    const TokenId whole = vocabulary_.find(piece);
+    if (whole >= 0) return ids.push_back(whole);
+  }
+  std::vector<TokenId> symbols;
+  symbols.reserve(piece.size());
+  split_characters(piece, symbols);
+  merges_.apply(symbols, ids);
+}
+
+// The id of one character with its affixes. In a byte-level file the affixes stay in the file's own letters,
+// which are ASCII in every file known, where letter and byte are the same.
+TokenId BpeModel::find_unit(std::string_view piece, size_t begin, size_t end) const {
+  const bool wants_prefix = begin != 0 && !options_.prefix.empty();
+  const bool wants_suffix = end == piece.size() && !options_.suffix.empty();
+  const std::string_view character = piece.substr(begin, end - begin);
+  if (!wants_prefix && !wants_suffix) {
+    if (options_.units == BpeOptions::Units::bytes) return byte_ids_[static_cast<uint8_t>(character[0])];
+    return vocabulary_.find(character);
+  }
+  std::string text(wants_prefix ? options_.prefix : "");
+  text += character;
+  if (wants_suffix) text += options_.suffix;
+  return vocabulary_.find(text);
+}
+
+bool BpeModel::append_bytes(std::string_view text, std::vector<TokenId>& symbols) const {
+  for (const char c : text) {
+    if (byte_ids_[static_cast<uint8_t>(c)] < 0) return false;
+  }
+  for (const char c : text) symbols.push_back(byte_ids_[static_cast<uint8_t>(c)]);
+  return true;
+}
+
+void BpeModel::split_characters(std::string_view piece, std::vector<TokenId>& symbols) const {
+  const bool by_bytes = options_.units == BpeOptions::Units::bytes;
+  bool unknown_waits = false;  // so that several can become one
+  for (size_t begin = 0, end = 0; begin < piece.size(); begin = end) {
+    bool valid = true;
+    end = begin + 1;
+    if (!by_bytes) {
+      const DecodedCodepoint c = decode_utf8(piece, begin);
+      valid = c.valid;
+      if (valid) end = begin + c.length;
+    }
+    TokenId id = find_unit(piece, begin, end);
+    const std::string_view character = piece.substr(begin, end - begin);
+    if (id < 0 && options_.byte_fallback && append_bytes(character, symbols)) continue;
+    if (id < 0 && !valid) id = vocabulary_.find("\xef\xbf\xbd");
+    if (id >= 0) {
+      if (unknown_waits) symbols.push_back(options_.unknown);
+      unknown_waits = false;
+      symbols.push_back(id);
+    } else if (options_.unknown >= 0) {
+      if (unknown_waits && !options_.fuse_unknown) symbols.push_back(options_.unknown);
+      unknown_waits = true;
+    }
+  }
+  if (unknown_waits) symbols.push_back(options_.unknown);
+}
+
+std::string BpeModel::token_text(TokenId id) const {
+  const std::string_view text = vocabulary_.text(id);
+  const bool in_bytes = options_.units == BpeOptions::Units::bytes && vocabulary_.find(text) == id;
+  return in_bytes ? to_alphabet(text) : std::string(text);
+}
+
+TokenId BpeModel::find_text(std::string_view text) const {
+  if (options_.units == BpeOptions::Units::characters) return vocabulary_.find(text);
+  std::string bytes;
+  if (from_alphabet(text, bytes)) return vocabulary_.find(bytes);
+  for (TokenId id = 0; id < vocabulary_.size(); ++id) {
+    if (vocabulary_.has(id) && vocabulary_.text(id) == text && vocabulary_.find(text) != id) return id;
+  }
+  return -1;
+}
+
+std::string BpeModel::to_json() const {
+  Json head;
+  head["type"] = "BPE";
+  head["dropout"] = nullptr;
+  head["unk_token"] = options_.unknown >= 0 ? Json(token_text(options_.unknown)) : Json(nullptr);
+  head["continuing_subword_prefix"] = options_.prefix.empty() ? Json(nullptr) : Json(options_.prefix);
+  head["end_of_word_suffix"] = options_.suffix.empty() ? Json(nullptr) : Json(options_.suffix);
+  head["fuse_unk"] = options_.fuse_unknown;
+  head["byte_fallback"] = options_.byte_fallback;
+  head["ignore_merges"] = options_.whole_piece_first;
+  std::string out = write_json(head);
+  out.pop_back();  // the vocabulary is too long for a document in memory: its text is written here
+  out += ",\"vocab\":{";
+  const char* separator = "";
+  for (TokenId id = 0; id < size(); ++id) {
+    if (!has(id)) continue;
+    out += separator + json_string(token_text(id)) + ":" + std::to_string(id);
+    separator = ",";
+  }
+  out += "},\"merges\":[";
+  separator = "";
+  for (const BpeMerge& merge : merges_.list()) {
+    out += separator;
+    out += "[" + json_string(token_text(merge.left)) + "," + json_string(token_text(merge.right)) + "]";
+    separator = ",";
+  }
+  return out + "]}";
+}
+
+}  // namespace nanochat

@@ -1,0 +1,148 @@
+#include "tokenizer/pipeline_tokenizer.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/error.h"
+
+namespace nanochat {
+
+TokenId Tokenizer::special_id(std::string_view text) const {
+  for (const SpecialToken& special : specials()) {
+    if (special.text == text) return special.id;
+  }
+  return -1;
+}
+
+bool Tokenizer::is_special(TokenId id) const {
+  return std::any_of(specials().begin(), specials().end(),
+                     [id](const SpecialToken& special) { return special.id == id; });
+}
+
+PipelineTokenizer::PipelineTokenizer(TokenizerParts parts) : parts_(std::move(parts)) {
+  added_ = AddedTokens(std::move(parts_.added), parts_.normalizer);
+  TokenId largest = parts_.model->size() - 1;
+  for (const AddedToken& token : added_.tokens()) largest = std::max(largest, token.id);
+  kinds_.assign(static_cast<size_t>(largest) + 1, Kind::none);
+  for (TokenId id = 0; id < parts_.model->size(); ++id) {
+    if (parts_.model->has(id)) kinds_[static_cast<size_t>(id)] = Kind::model;
+  }
+  for (const AddedToken& token : added_.tokens()) {
+    kinds_[static_cast<size_t>(token.id)] = token.special ? Kind::special : Kind::added;
+    if (token.special) specials_.push_back({token.text, token.id});
+  }
+  offsets_.assign(1, 0);
+  for (TokenId id = 0; id <= largest; ++id) {
+    const Kind kind = kinds_[static_cast<size_t>(id)];
+    if (kind != Kind::none) {
+      const bool raw = kind != Kind::model && !parts_.decodes_added;
+      bytes_ += raw ? text(id) : parts_.decoder.decode(text(id), false);
+    }
+    offsets_.push_back(bytes_.size());
+  }
+  bos_ = find_bos();
+}
+
+// A file does not say which token begins a text. Its post-processor does, if it puts a special token there;
+// else the name tells.
+TokenId PipelineTokenizer::find_bos() const {
+  if (!parts_.prefix.empty()) return parts_.prefix.front();
+  for (const std::string_view name :
+       {"<|bos|>", "<bos>", "<s>", "[CLS]", "<|begin_of_text|>", "<|startoftext|>", "<|endoftext|>"}) {
+    if (const TokenId id = special_id(name); id >= 0) return id;
+  }
+  return -1;
+}
+
+void PipelineTokenizer::encode_segment(std::string_view segment, SpecialsInText in_text,
+                                       std::vector<TokenId>& ids) const {
+  std::string rewritten;
+  if (!parts_.normalizer.empty()) segment = rewritten = parts_.normalizer.apply(segment);
+  std::vector<AddedTokens::Segment> segments;
+  added_.split_normalized(segment, in_text, segments);
+  for (const AddedTokens::Segment& part : segments) {
+    if (part.id >= 0) {
+      ids.push_back(part.id);
+    } else {
+      parts_.pre_tokenizer.split(part.text,
+                                 [&](std::string_view piece) { parts_.model->encode_piece(piece, ids); });
+    }
+  }
+}
+
+void PipelineTokenizer::encode(std::string_view text, const EncodeOptions& options,
+                               std::vector<TokenId>& ids) const {
+  const bool add = options.add == AddSpecials::yes;
+  if (add) ids.insert(ids.end(), parts_.prefix.begin(), parts_.prefix.end());
+  std::vector<AddedTokens::Segment> segments;
+  added_.split_raw(text, options.in_text, segments);
+  for (const AddedTokens::Segment& segment : segments) {
+    if (segment.id >= 0) {
+      ids.push_back(segment.id);
+    } else {
+      encode_segment(segment.text, options.in_text, ids);
+    }
+  }
+  if (add) ids.insert(ids.end(), parts_.suffix.begin(), parts_.suffix.end());
+}
+
+PipelineTokenizer::Kind PipelineTokenizer::kind(TokenId id) const {
+  const bool inside = id >= 0 && id < vocab_size();
+  const Kind found = inside ? kinds_[static_cast<size_t>(id)] : Kind::none;
+  if (found == Kind::none) {
+    throw Error(Status::out_of_range)
+        .say("token id {}: {}, the vocabulary size is {}", id,
+             inside ? "no token has this id" : "out of range", vocab_size());
+  }
+  return found;
+}
+
+std::string PipelineTokenizer::text(TokenId id) const {
+  const auto& tokens = added_.tokens();
+  const auto found =
+      std::lower_bound(tokens.begin(), tokens.end(), id,
+                       [](const AddedToken& token, TokenId wanted) { return token.id < wanted; });
+  return found != tokens.end() && found->id == id ? found->text : parts_.model->token_text(id);
+}
+
+std::string_view PipelineTokenizer::bytes_after_first(TokenId id) const {
+  const auto i = static_cast<size_t>(id);
+  return std::string_view(bytes_).substr(offsets_[i], offsets_[i + 1] - offsets_[i]);
+}
+
+std::string PipelineTokenizer::token_bytes(TokenId id, bool is_first, bool skip_specials) const {
+  const Kind of_id = kind(id);
+  if (of_id == Kind::special && skip_specials) return {};
+  const bool raw = of_id != Kind::model && !parts_.decodes_added;
+  if (!is_first || raw) return std::string(bytes_after_first(id));
+  return parts_.decoder.decode(text(id), true);
+}
+
+std::string PipelineTokenizer::decode(std::span<const TokenId> ids, bool skip_specials) const {
+  std::string result;
+  bool is_first = true;
+  for (const TokenId id : ids) {
+    if (kind(id) == Kind::special && skip_specials) continue;
+    if (is_first) {
+      result += token_bytes(id, true, skip_specials);
+    } else {
+      result += bytes_after_first(id);
+    }
+    is_first = false;
+  }
+  return result;
+}
+
+size_t PipelineTokenizer::encode_bound(size_t text_bytes) const {
+  // A token takes a byte at least. Added tokens cut the text into text_bytes + 1 segments at most.
+  return parts_.pre_tokenizer.size_bound(parts_.normalizer.size_bound(text_bytes, text_bytes + 1)) +
+         parts_.prefix.size() + parts_.suffix.size();
+}
+
+std::string PipelineTokenizer::to_json() const {
+  std::string out = parts_.json_without_model;
+  out.pop_back();
+  return out + ",\"model\":" + parts_.model->to_json() + "}";
+}
+
+}  // namespace nanochat

@@ -1,0 +1,65 @@
+// The one tokenizer: added tokens -> normalizer -> pre-tokenizer -> model -> post-processor, and the decoder
+// back. Each part is a value made by the reader of a file (tokenizer_json.cc, tiktoken_file.cc) or by
+// byte_bpe.cc.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tokenizer/added_tokens.h"
+#include "tokenizer/pipeline_normalizer.h"
+#include "tokenizer/pre_tokenizer.h"
+#include "tokenizer/token_decoder.h"
+#include "tokenizer/token_model.h"
+#include "tokenizer/tokenizer.h"
+
+namespace nanochat {
+
+struct TokenizerParts {
+  PipelineNormalizer normalizer;
+  PreTokenizer pre_tokenizer;
+  std::unique_ptr<const TokenModel> model;
+  std::vector<AddedToken> added;
+  std::vector<TokenId> prefix, suffix;  // the post-processor's tokens around a text
+  TokenDecoder decoder;
+  bool decodes_added = true;       // false: added tokens stand for their own text whatever the decoder does
+  std::string json_without_model;  // the file's other members, a JSON object that is not empty
+};
+
+class PipelineTokenizer final : public Tokenizer {
+ public:
+  explicit PipelineTokenizer(TokenizerParts parts);
+
+  using Tokenizer::encode;
+  void encode(std::string_view text, const EncodeOptions& options, std::vector<TokenId>& ids) const override;
+  std::string decode(std::span<const TokenId> ids, bool skip_specials) const override;
+  std::string token_bytes(TokenId id, bool is_first, bool skip_specials) const override;
+  size_t encode_bound(size_t text_bytes) const override;
+  int32_t vocab_size() const override { return static_cast<int32_t>(kinds_.size()); }
+  const std::vector<SpecialToken>& specials() const override { return specials_; }
+  TokenId bos() const override { return bos_; }
+  std::string to_json() const override;
+
+ private:
+  enum class Kind : uint8_t { none, model, added, special };
+
+  Kind kind(TokenId id) const;  // throws out_of_range
+  std::string_view bytes_after_first(TokenId id) const;
+  std::string text(TokenId id) const;
+  std::string first_bytes(TokenId id) const;
+  void encode_segment(std::string_view segment, SpecialsInText in_text, std::vector<TokenId>& ids) const;
+  TokenId find_bos() const;
+
+  TokenizerParts parts_;
+  AddedTokens added_;
+  std::vector<SpecialToken> specials_;  // by id
+  std::vector<Kind> kinds_;             // of every id
+  std::string bytes_;                   // of every id when it is not first, one after another
+  std::vector<uint64_t> offsets_;
+  TokenId bos_ = -1;
+};
+
+}  // namespace nanochat

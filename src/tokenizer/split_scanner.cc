@@ -1,0 +1,234 @@
+#include "tokenizer/split_scanner.h"
+
+#include "tokenizer/unicode_classes.h"
+
+namespace nanochat {
+
+namespace {
+
+constexpr uint16_t kWordStart = kCharUpper | kCharUncased | kCharMark;  // [\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]
+constexpr uint16_t kWordRest = kCharLower | kCharUncased | kCharMark;   // [\p{Ll}\p{Lm}\p{Lo}\p{M}]
+
+// Each member tries one alternative of a pattern at `begin` and gives its end, or `begin` if it fails.
+class Scanner {
+ public:
+  Scanner(const SplitRules& rules, std::string_view text) : rules_(rules), text_(text) {}
+
+  size_t piece(size_t begin) const {
+    const ClassedChar first = at(begin);
+    size_t end = begin;
+    if (rules_.words != SplitRules::Words::by_case) end = contraction(begin);
+    if (end == begin) end = word(begin, first);
+    if (end == begin) end = number(begin, first);
+    if (end == begin) end = symbols(begin, first);
+    if (end == begin) end = spaces(begin);
+    return end;
+  }
+
+ private:
+  ClassedChar at(size_t position) const { return classed_char_at(text_, position); }
+  bool inside(size_t position) const { return position < text_.size(); }
+
+  size_t run(size_t position, uint16_t wanted) const {
+    while (inside(position)) {
+      const ClassedChar c = at(position);
+      if (!c.is(wanted)) break;
+      position += c.length;
+    }
+    return position;
+  }
+
+  // The letter at `position`, folded to lower case if the rule ignores case. In Unicode's simple folding the
+  // letters of the contractions have one partner outside ASCII: U+017F LONG S, which folds to s.
+  char folded(size_t position, uint32_t& length) const {
+    length = 0;
+    if (!inside(position)) return 0;
+    const ClassedChar c = at(position);
+    length = c.length;
+    if (rules_.contractions == SplitRules::Contractions::any_case) {
+      if (c.codepoint == 0x17f) return 's';
+      if (c.codepoint >= 'A' && c.codepoint <= 'Z') return static_cast<char>(c.codepoint - 'A' + 'a');
+    }
+    return c.codepoint < 128 ? static_cast<char>(c.codepoint) : '\0';
+  }
+
+  // '(?:[sdmt]|ll|ve|re)
+  size_t contraction(size_t begin) const {
+    if (rules_.contractions == SplitRules::Contractions::none || !inside(begin) || text_[begin] != '\'') {
+      return begin;
+    }
+    uint32_t length = 0;
+    const char first = folded(begin + 1, length);
+    if (first == 's' || first == 'd' || first == 'm' || first == 't') return begin + 1 + length;
+    const char partner = first == 'l' ? 'l' : first == 'v' || first == 'r' ? 'e' : '\0';
+    if (partner == '\0') return begin;
+    const size_t second = begin + 1 + length;
+    return folded(second, length) == partner ? second + length : begin;
+  }
+
+  size_t word(size_t begin, const ClassedChar& first) const {
+    if (rules_.words == SplitRules::Words::by_case) return cased_word(begin, first);
+    if (first.is(kCharLetter)) return run(begin + first.length, kCharLetter);
+    const bool may_lead = rules_.words == SplitRules::Words::after_space
+                              ? first.codepoint == ' '
+                              : !first.is(kCharNumber | kCharLineBreak);
+    const size_t start = begin + first.length;
+    if (!may_lead || !inside(start) || !at(start).is(kCharLetter)) return begin;
+    return run(start, kCharLetter);
+  }
+
+  // The two word alternatives of o200k, each first with, then without the leading character. The leading
+  // character may be a mark, which is why "without" can match where "with" did not.
+  size_t cased_word(size_t begin, const ClassedChar& first) const {
+    const bool may_lead = !first.is(kCharLetter | kCharNumber | kCharLineBreak);
+    const size_t after = begin + first.length;
+    size_t end = begin;
+    if (may_lead) end = some_lower(after, begin);
+    if (end == begin) end = some_lower(begin, begin);
+    if (end == begin && may_lead) end = some_upper(after, begin);
+    if (end == begin) end = some_upper(begin, begin);
+    return end == begin ? begin : contraction(end);
+  }
+
+  // [start]*[rest]+ : greedy, so all of the run of word starts, then all of the rest; if there is no rest,
+  // the run gives back characters until the last one of it that also counts as rest.
+  size_t some_lower(size_t position, size_t failed) const {
+    size_t last_both_end = failed;
+    while (inside(position)) {
+      const ClassedChar c = at(position);
+      if (!c.is(kWordStart)) {
+        if (!c.is(kWordRest)) break;
+        return run(position + c.length, kWordRest);
+      }
+      position += c.length;
+      if (c.is(kWordRest)) last_both_end = position;
+    }
+    return last_both_end;
+  }
+
+  // [start]+[rest]* : reached only where some_lower failed, so no rest follows the run.
+  size_t some_upper(size_t position, size_t failed) const {
+    const size_t end = run(position, kWordStart);
+    return end == position ? failed : run(end, kWordRest);
+  }
+
+  size_t number(size_t begin, const ClassedChar& first) const {
+    if (rules_.max_digits == 0) {
+      const size_t start = first.codepoint == ' ' ? begin + 1 : begin;
+      const size_t end = run(start, kCharNumber);
+      return end == start ? begin : end;
+    }
+    size_t end = begin;
+    for (uint32_t n = 0; n < rules_.max_digits && inside(end); ++n) {
+      const ClassedChar c = at(end);
+      if (!c.is(kCharNumber)) break;
+      end += c.length;
+    }
+    return end;
+  }
+
+  //  ?[^\s\p{L}\p{N}]+[tail]*
+  size_t symbols(size_t begin, const ClassedChar& first) const {
+    const size_t start = first.codepoint == ' ' ? begin + 1 : begin;
+    size_t end = start;
+    while (inside(end)) {
+      const ClassedChar c = at(end);
+      if (c.is(kCharSpace | kCharLetter | kCharNumber)) break;
+      end += c.length;
+    }
+    if (end == start) return begin;
+    while (inside(end) && rules_.symbol_tail.find(text_[end]) != std::string_view::npos) ++end;
+    return end;
+  }
+
+  // \s++$ | \s*[\r\n]+ | \s+(?!\S) | \s+
+  size_t spaces(size_t begin) const {
+    size_t end = begin, last_start = begin, after_break = begin;
+    while (inside(end)) {
+      const ClassedChar c = at(end);
+      if (!c.is(kCharSpace)) break;
+      last_start = end;
+      end += c.length;
+      if (c.is(kCharLineBreak)) after_break = end;
+    }
+    if (end == text_.size() && rules_.whole_final_space) return end;
+    if (rules_.stops_at_line_break && after_break != begin) return after_break;
+    if (end == text_.size() || last_start == begin) return end;
+    return last_start;  // the last space goes with the word after it
+  }
+
+  const SplitRules& rules_;
+  std::string_view text_;
+};
+
+using Words = SplitRules::Words;
+using Contractions = SplitRules::Contractions;
+
+constexpr SplitRules kNanochat{Words::after_any, Contractions::any_case, 2, "\r\n", true, false};
+constexpr SplitRules kGpt2{Words::after_space, Contractions::lower_case, 0, "", false, false};
+constexpr SplitRules kCl100k{Words::after_any, Contractions::any_case, 3, "\r\n", true, true};
+constexpr SplitRules kLlama3{Words::after_any, Contractions::any_case, 3, "\r\n", true, false};
+constexpr SplitRules kQwen2{Words::after_any, Contractions::any_case, 1, "\r\n", true, false};
+constexpr SplitRules kO200k{Words::by_case, Contractions::any_case, 3, "\r\n/", true, false};
+
+struct KnownPattern {
+  std::string_view text;
+  const SplitRules* rules;
+};
+
+// The first four are in the order of SplitPattern: split_pattern_text().
+constexpr KnownPattern kKnownPatterns[] = {
+    {R"re('(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,2}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+)re",
+     &kNanochat},
+    {R"re('(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s)re", &kGpt2},
+    {R"re('(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]|\s+(?!\S)|\s)re",
+     &kCl100k},
+    {R"re([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)re",
+     &kO200k},
+    // Forms found in tokenizer.json files.
+    {R"re('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)re", &kGpt2},
+    {R"re('(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]|\s+(?!\S)|\s)re",
+     &kCl100k},
+    {R"re((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)re",
+     &kLlama3},
+    {R"re((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)re",
+     &kQwen2},
+};
+
+constexpr std::string_view kNames[] = {"nanochat", "gpt2", "cl100k", "o200k"};
+
+}  // namespace
+
+const SplitRules& split_rules(SplitPattern pattern) {
+  return *kKnownPatterns[static_cast<size_t>(pattern)].rules;
+}
+
+std::string_view split_pattern_text(SplitPattern pattern) {
+  return kKnownPatterns[static_cast<size_t>(pattern)].text;
+}
+
+std::string_view json_pattern_text(SplitPattern pattern) {
+  return pattern == SplitPattern::cl100k ? kKnownPatterns[5].text : split_pattern_text(pattern);
+}
+
+const SplitRules* find_split_rules(std::string_view pattern_text) {
+  for (const KnownPattern& known : kKnownPatterns) {
+    if (known.text == pattern_text) return known.rules;
+  }
+  return nullptr;
+}
+
+bool split_pattern_from_name(std::string_view name, SplitPattern& pattern) {
+  for (size_t i = 0; i < std::size(kNames); ++i) {
+    if (kNames[i] != name) continue;
+    pattern = static_cast<SplitPattern>(i);
+    return true;
+  }
+  return false;
+}
+
+size_t piece_end(const SplitRules& rules, std::string_view text, size_t begin) {
+  return Scanner(rules, text).piece(begin);
+}
+
+}  // namespace nanochat

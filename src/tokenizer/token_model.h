@@ -1,0 +1,24 @@
+// The middle of a tokenizer: pieces of text to ids. Normalising, splitting and added tokens come before it,
+// the post-processor and the decoder after it (pipeline_tokenizer.h).
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tokenizer/vocabulary.h"
+
+namespace nanochat {
+
+class TokenModel {
+ public:
+  virtual ~TokenModel() = default;
+  virtual void encode_piece(std::string_view piece, std::vector<TokenId>& ids) const = 0;
+  virtual int32_t size() const = 0;  // largest id + 1
+  virtual bool has(TokenId id) const = 0;
+  virtual std::string token_text(TokenId id) const = 0;        // as tokenizer.json writes it; has(id)
+  virtual TokenId find_text(std::string_view text) const = 0;  // the inverse; -1: none
+  virtual std::string to_json() const = 0;                     // the "model" object
+};
+
+}  // namespace nanochat
