@@ -30,6 +30,10 @@ static_assert(sizeof(Word) == sizeof(uint32_t), "the kernel looks at the word it
 constexpr int kMaxThreads = 1024;
 // More pieces than threads, so that a late worker does not leave the others waiting.
 constexpr int64_t kPiecesPerThread = 8;
+// How long a caller watches the last pieces of others before it sleeps: about what a wake-up costs. A loop of
+// 70 us on two threads takes 35 us with it and 50 us without. Workers that have nothing to do never spin for
+// it.
+constexpr std::chrono::microseconds kTailSpin{20};
 
 void sleep_while(Word& word, uint32_t value) {
   ::syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, value, nullptr, nullptr, 0);
@@ -231,7 +235,7 @@ void ThreadPool::State::run(int64_t n_items, int64_t grain, FunctionRef<void(int
 
   uint32_t inside = gate.fetch_and(~kOpen, std::memory_order_acquire) & ~kOpen;
   while (inside != 0) {
-    if (!spin_while(gate, inside, spin)) sleep_while(gate, inside);
+    if (!spin_while(gate, inside, std::max(spin, kTailSpin))) sleep_while(gate, inside);
     inside = gate.load(std::memory_order_acquire);
   }
 }

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/cancel.h"
@@ -24,14 +25,14 @@ struct GenerationOptions {
   std::vector<int32_t> stop_tokens;
   std::vector<std::string> stop_strings;
   Overflow overflow = Overflow::stop;
-  int64_t n_keep = 1;
+  int64_t n_keep = 1;  // 0: 1
   EndTokens end_tokens = EndTokens::stop;
   Tools tools = Tools::none;
 };
 
 struct GenerationEvent {
-  int32_t token = -1;  // -1: none
-  float logprob = 0.0F;
+  int32_t token = -1;    // -1: none
+  float logprob = 0.0F;  // 0 and no `top` if forced: nothing was computed for it
   int64_t index = 0;
   bool forced = false;
   Finish finish = Finish::none;
@@ -46,9 +47,15 @@ struct GenerationUsage {
 };
 
 // One thread at a time; so is its session, which nobody else may change before the last event.
+//
+// A token is evaluated by the pull after its own: the last one costs no forward pass and is not in the
+// session afterwards. With Overflow::stop the session's last place is used, and the token sampled there ends
+// with Finish::context. Of reasons that meet at one token the first of stop, string, length, context is
+// reported.
 class Generation {
  public:
-  // tokenizer: may be null (tokens only). Statuses as nanochat_generation_start() documents. Computes nothing.
+  // tokenizer: may be null (tokens only). Statuses as nanochat_generation_start() documents. Computes
+  // nothing.
   Generation(std::shared_ptr<Session> session, std::shared_ptr<const Tokenizer> tokenizer,
              std::vector<int32_t> prompt, GenerationOptions options);
   ~Generation();

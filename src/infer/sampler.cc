@@ -20,24 +20,37 @@ void require_within(const char* field, float value, float low, float high) {
       .say("{} is {}, expected {} to {}", field, value, low, high);
 }
 
-// exp for x <= 0 to within 2 ulp. Not the C library's: that one gives other bits on other processors, and a
-// draw must not.
-double exp_of_negative(double x) {
-  if (x < -745.0) return 0;
+// exp for x >= -708 to within 2 ulp. Not the C library's: that one gives other bits on other processors, and
+// a draw must not. No branches, so that a loop over it runs at vector speed.
+constexpr double exp_of_bounded(double x) {
   constexpr double kLog2E = 1.4426950408889634, kLn2High = 0x1.62e42feep-1, kLn2Low = 0x1.a39ef35793c76p-33;
-  constexpr double kRound = 0x1.8p52;  // adding it leaves no bits for a fraction
-  const double k = (x * kLog2E + kRound) - kRound;
+  constexpr double kRound = 0x1.8p52;  // a sum with it has no fraction: its lowest bits are the integer
+  const double shifted = x * kLog2E + kRound;
+  const double k = shifted - kRound;
   const double r = (x - k * kLn2High) - k * kLn2Low;  // |r| <= 0.35
-  constexpr double kInverseFactorials[] = {
-      1.0 / 479001600, 1.0 / 39916800, 1.0 / 3628800, 1.0 / 362880, 1.0 / 40320, 1.0 / 5040, 1.0 / 720,
-      1.0 / 120,       1.0 / 24,       1.0 / 6,       0.5,          1.0,         1.0};
+  // The series to r^13 / 13!, written out: as a loop it keeps the loop around it from being vectorised.
   double sum = 1.0 / 6227020800.0;
-  for (const double coefficient : kInverseFactorials) sum = sum * r + coefficient;
-  const auto exponent = static_cast<int64_t>(k);
-  if (exponent < -1000)
-    return sum * 0x1p-1000 * std::bit_cast<double>(static_cast<uint64_t>(exponent + 2023) << 52);
-  return sum * std::bit_cast<double>(static_cast<uint64_t>(exponent + 1023) << 52);
+  sum = sum * r + 1.0 / 479001600;
+  sum = sum * r + 1.0 / 39916800;
+  sum = sum * r + 1.0 / 3628800;
+  sum = sum * r + 1.0 / 362880;
+  sum = sum * r + 1.0 / 40320;
+  sum = sum * r + 1.0 / 5040;
+  sum = sum * r + 1.0 / 720;
+  sum = sum * r + 1.0 / 120;
+  sum = sum * r + 1.0 / 24;
+  sum = sum * r + 1.0 / 6;
+  sum = sum * r + 0.5;
+  sum = sum * r + 1.0;
+  sum = sum * r + 1.0;
+  const double scale = std::bit_cast<double>((std::bit_cast<uint64_t>(shifted) + 1023) << 52);  // 2^k
+  return sum * scale;
 }
+
+constexpr double kLowestExponent = -708;
+
+// For x in [-708, 0]. The smallest value is taken off: that changes no other, but gives -infinity its zero.
+double weight_of_bounded(double x) { return exp_of_bounded(x) - exp_of_bounded(kLowestExponent); }
 
 void check_logits(std::span<const float> logits) {
   if (logits.empty())
@@ -81,20 +94,39 @@ size_t find_largest(std::span<const float> logits) {
   return index;
 }
 
-template <class Weight>
-double sum_of_block(std::span<const float> logits, size_t begin, Weight weight) {
-  double sum = 0;
-  const size_t end = std::min(begin + kBlock, logits.size());
-  for (size_t i = begin; i < end; ++i) sum += weight(logits[i]);
-  return sum;
-}
+// Weights of a distribution over logits: exp((logit - largest) * inverse_temperature), 1 for the largest.
+class Weights {
+ public:
+  Weights(std::span<const float> logits, float largest, double temperature)
+      : logits_(logits), largest_(largest), inverse_temperature_(1.0 / temperature) {}
 
-template <class Weight>
-double total_of(std::span<const float> logits, Weight weight) {
-  double total = 0;
-  for (size_t begin = 0; begin < logits.size(); begin += kBlock) total += sum_of_block(logits, begin, weight);
-  return total;
-}
+  double of(float logit) const { return weight_of_bounded(exponent(logit)); }
+
+  double sum_of_block(size_t begin) const {
+    const size_t length = std::min(kBlock, logits_.size() - begin);
+    double weights[kBlock];
+    // Two loops: with the bound in the same one, the compiler branches on it instead of using vectors.
+    for (size_t i = 0; i < length; ++i) weights[i] = exponent(logits_[begin + i]);
+    for (size_t i = 0; i < length; ++i) weights[i] = weight_of_bounded(weights[i]);
+    double sum = 0;
+    for (size_t i = 0; i < length; ++i) sum += weights[i];
+    return sum;
+  }
+
+  double sum() const {
+    double total = 0;
+    for (size_t begin = 0; begin < logits_.size(); begin += kBlock) total += sum_of_block(begin);
+    return total;
+  }
+
+ private:
+  double exponent(float logit) const {
+    return std::max((static_cast<double>(logit) - largest_) * inverse_temperature_, kLowestExponent);
+  }
+
+  std::span<const float> logits_;
+  double largest_, inverse_temperature_;
+};
 
 void require_token(const char* what, int32_t token, size_t n_tokens) {
   if (token >= 0 && static_cast<size_t>(token) < n_tokens) return;
@@ -186,36 +218,34 @@ void Sampler::adjust(std::span<float> logits, std::span<const int32_t> history) 
   }
 }
 
-double Sampler::weight(float logit, float largest) const {
-  return exp_of_negative((static_cast<double>(logit) - largest) / options_.temperature);
-}
-
 // What top-k, top-p and min-p leave, best first.
 std::vector<Sampler::Candidate> Sampler::truncate(std::span<const float> logits, float largest) const {
-  const auto weight_of = [&](float logit) { return weight(logit, largest); };
+  const Weights weights(logits, largest, options_.temperature);
   const bool by_count = options_.top_k > 0 && static_cast<size_t>(options_.top_k) < logits.size();
   std::vector<Candidate> kept;
   double total = 0;
   if (by_count) {
     kept = select_best(logits, options_.top_k);
-    for (const Candidate& candidate : kept) total += weight_of(candidate.logit);
+    for (const Candidate& candidate : kept) total += weights.of(candidate.logit);
   } else {
     // All tokens below `floor` together have less than the share that top-p drops, so none of them is needed.
     double floor = options_.min_p;
     if (options_.top_p < 1) {
-      total = total_of(logits, weight_of);
+      total = weights.sum();
       const double spare = (1.0 - static_cast<double>(options_.top_p)) * 0.5;
       floor = std::max(floor, spare * total / static_cast<double>(logits.size()));
     }
+    // Compared as logits, and low enough that rounding loses none; the loop below is exact.
+    const double border = static_cast<double>(largest) + std::log(floor * 0.999) * options_.temperature;
     for (size_t i = 0; i < logits.size(); ++i) {
-      if (weight_of(logits[i]) >= floor) kept.push_back({logits[i], static_cast<int32_t>(i)});
+      if (static_cast<double>(logits[i]) >= border) kept.push_back({logits[i], static_cast<int32_t>(i)});
     }
     std::sort(kept.begin(), kept.end(), is_better);
   }
   size_t n_kept = 0;
   double share = 0;
   while (n_kept < kept.size()) {
-    const double next = weight_of(kept[n_kept].logit);
+    const double next = weights.of(kept[n_kept].logit);
     const bool is_enough = options_.top_p < 1 && share >= static_cast<double>(options_.top_p) * total;
     if (n_kept > 0 && (is_enough || next < static_cast<double>(options_.min_p))) break;
     share += next;
@@ -228,14 +258,14 @@ std::vector<Sampler::Candidate> Sampler::truncate(std::span<const float> logits,
 // Inverse of the cumulative distribution. `best` is for the one case that rounding leaves a gap at the end.
 int32_t Sampler::draw(std::span<const float> logits, size_t best, uint64_t position) const {
   const float largest = logits[best];
-  const auto weight_of = [&](float logit) { return weight(logit, largest); };
+  const Weights weights(logits, largest, options_.temperature);
   const double uniform = CounterRandom(options_.seed, options_.stream).uniform(position);
   double total = 0, below = 0;
   if (is_truncating(logits.size())) {
     const std::vector<Candidate> kept = truncate(logits, largest);
-    for (const Candidate& candidate : kept) total += weight_of(candidate.logit);
+    for (const Candidate& candidate : kept) total += weights.of(candidate.logit);
     for (const Candidate& candidate : kept) {
-      below += weight_of(candidate.logit);
+      below += weights.of(candidate.logit);
       if (uniform * total < below) return candidate.token;
     }
     return static_cast<int32_t>(best);
@@ -243,7 +273,7 @@ int32_t Sampler::draw(std::span<const float> logits, size_t best, uint64_t posit
   std::vector<double> blocks;
   blocks.reserve(logits.size() / kBlock + 1);
   for (size_t begin = 0; begin < logits.size(); begin += kBlock) {
-    blocks.push_back(sum_of_block(logits, begin, weight_of));
+    blocks.push_back(weights.sum_of_block(begin));
     total += blocks.back();
   }
   size_t begin = 0;
@@ -253,16 +283,14 @@ int32_t Sampler::draw(std::span<const float> logits, size_t best, uint64_t posit
   }
   double within = 0;
   for (size_t i = begin; i < std::min(begin + kBlock, logits.size()); ++i) {
-    within += weight_of(logits[i]);
+    within += weights.of(logits[i]);
     if (uniform * total < below + within) return static_cast<int32_t>(i);
   }
   return static_cast<int32_t>(best);
 }
 
 void Sampler::add_logprobs(std::span<const float> logits, float largest, SampledToken& result) const {
-  const double total = total_of(logits, [&](float logit) {
-    return exp_of_negative(static_cast<double>(logit) - static_cast<double>(largest));
-  });
+  const double total = Weights(logits, largest, 1).sum();
   const double log_total = static_cast<double>(largest) + std::log(total);
   const auto logprob = [&](float logit) {
     return static_cast<float>(static_cast<double>(logit) - log_total);
@@ -301,12 +329,13 @@ std::vector<double> Sampler::distribution(std::span<const float> logits,
     probabilities[best] = 1;
     return probabilities;
   }
+  const Weights weights(adjusted, largest, options_.temperature);
   if (is_truncating(adjusted.size())) {
     for (const Candidate& candidate : truncate(adjusted, largest)) {
-      probabilities[static_cast<size_t>(candidate.token)] = weight(candidate.logit, largest);
+      probabilities[static_cast<size_t>(candidate.token)] = weights.of(candidate.logit);
     }
   } else {
-    for (size_t i = 0; i < adjusted.size(); ++i) probabilities[i] = weight(adjusted[i], largest);
+    for (size_t i = 0; i < adjusted.size(); ++i) probabilities[i] = weights.of(adjusted[i]);
   }
   double total = 0;
   for (const double probability : probabilities) total += probability;

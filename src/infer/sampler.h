@@ -65,7 +65,6 @@ class Sampler {
   bool is_adjusting() const;
   bool is_truncating(size_t n_tokens) const;
   void adjust(std::span<float> logits, std::span<const int32_t> history) const;
-  double weight(float logit, float largest) const;
   std::vector<Candidate> truncate(std::span<const float> logits, float largest) const;
   int32_t draw(std::span<const float> logits, size_t best, uint64_t position) const;
   void add_logprobs(std::span<const float> logits, float largest, SampledToken& result) const;

@@ -1,5 +1,5 @@
-// The memory of one device: a byte budget, a model pool (never evicted), a working pool (freed blocks are kept
-// for reuse and given back under pressure) and the tracker. Thread-safe.
+// The memory of one device: a byte budget, a model pool (never evicted), a working pool (freed blocks are
+// kept for reuse and given back under pressure) and the tracker. Thread-safe.
 #pragma once
 
 #include <cstddef>
@@ -15,6 +15,7 @@ namespace nanochat {
 enum class PoolKind : int32_t { model = 0, working = 1 };
 
 class Memory;
+struct MemoryChunk;
 
 // An owned buffer; gives itself back. It keeps its Memory alive, so any order of destruction is legal.
 class Block {
@@ -35,10 +36,8 @@ class Block {
   friend class Memory;
   std::shared_ptr<Memory> memory_;
   void* data_ = nullptr;
-  uint64_t bytes_ = 0;     // as asked for
-  uint64_t capacity_ = 0;  // as taken from the pool
-  uint64_t id_ = 0;        // of the tracker
-  PoolKind pool_ = PoolKind::model;
+  uint64_t bytes_ = 0;            // as asked for
+  MemoryChunk* chunk_ = nullptr;  // what the pool keeps of it
 };
 
 struct MemoryOptions {
@@ -52,7 +51,8 @@ struct MemoryStats {
   uint64_t budget_bytes;      // 0: none
   uint64_t model_bytes;
   uint64_t working_bytes;
-  uint64_t reclaimable_bytes;  // freed working blocks kept for reuse; counted against the budget until reclaimed
+  uint64_t
+      reclaimable_bytes;  // freed working blocks kept for reuse; counted against the budget until reclaimed
   uint64_t device_total_bytes, device_available_bytes;
 };
 
@@ -61,14 +61,16 @@ class Memory : public std::enable_shared_from_this<Memory> {
   static std::shared_ptr<Memory> create(std::shared_ptr<RawMemory> raw, const MemoryOptions& options);
 
   // Aligned to 64 bytes at least; blocks of 2 MiB and more to 2 MiB, with huge pages asked for on the host.
-  // Contents are undefined. `label` names the purpose in errors and leak reports; it must be a literal.
-  // Throws budget_exceeded (with needed, used, budget), working_memory_exhausted or out_of_memory.
+  // Contents are undefined; 0 bytes are a block like others. `label` names the purpose in errors and leak
+  // reports; it must be a literal. Throws budget_exceeded (model pool) or working_memory_exhausted (working
+  // pool), both with needed, used and budget, or out_of_memory when the device itself has no more. Nothing is
+  // taken then.
   Block allocate(PoolKind pool, uint64_t bytes, const char* label);
 
   // What allocate() takes from the budget for a block of this size: the arithmetic of plans.
   static uint64_t allocation_bytes(PoolKind pool, uint64_t bytes);
 
-  // Throws budget_exceeded unless `bytes` more fit (after reclaiming). Takes nothing.
+  // Throws budget_exceeded unless `bytes` more, as counted by allocation_bytes(), would fit. Takes nothing.
   void require_available(uint64_t bytes, const char* label);
 
   void reclaim();  // gives every kept working block back to the device

@@ -84,7 +84,8 @@ class Model {
   Device& device() const { return *device_; }
   const std::shared_ptr<Device>& shared_device() const { return device_; }
   WeightDtype weight_dtype() const { return weight_dtype_; }
-  const Hash128& checksum() const { return checksum_; }  // XXH3-128 over the tensors' stored bytes, by name
+  const Hash128& checksum() const { return checksum_; }  // of the tensors' names, dtypes, shapes and stored
+                                                         // bytes: a tree of XXH3-128 (model/weights.cc)
   double load_seconds() const { return load_seconds_; }
 
  private:

@@ -3,8 +3,8 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -34,7 +34,10 @@ class BpeTrainer {
   explicit BpeTrainer(const BpeTrainOptions& options);  // throws invalid_argument naming field and value
   ~BpeTrainer();
   void add_document(std::string_view text);
-  BpeTrainResult train(ThreadPool& threads, const Watch& watch);
+  // The same counts as one by one, whatever the number of threads.
+  void add_documents(std::span<const std::string_view> texts, ThreadPool& threads);
+  // Reports stages "count" and "merge". Leaves the counts as they are: more documents may follow.
+  BpeTrainResult train(ThreadPool& threads, const Watch& watch) const;
   std::shared_ptr<const Tokenizer> make_tokenizer(const BpeTrainResult& result) const;
 
  private:

@@ -1,0 +1,96 @@
+#include "model_choice.h"
+
+#include "interrupt.h"
+#include "stream.h"
+
+namespace nanochat::cli {
+namespace {
+
+constexpr int32_t kMaxThreads = 4096;
+
+void log_to_stderr(int32_t level, const char* line, size_t size, void* /*user_data*/) {
+  const char* const kind = level == NANOCHAT_LOG_ERROR ? "nanochat: error: " : "nanochat: warning: ";
+  write_stderr(kind + printable(std::string(line, size)) + "\n");
+}
+
+nanochat_model_options model_options(const ModelChoice& choice, Progress& progress) {
+  nanochat_model_options options = NANOCHAT_MODEL_OPTIONS_INIT;
+  options.progress = Progress::on_progress;
+  options.progress_user_data = &progress;
+  options.cancel = interrupt_switch();
+  options.weights = weights_of(choice);
+  return options;
+}
+
+}  // namespace
+
+void add_thread_option(CLI::App& command, ModelChoice& choice) {
+  command.add_option("--threads", choice.threads, "Threads to use; 0: one per core")
+      ->check(CLI::Range(0, kMaxThreads))
+      ->capture_default_str();
+}
+
+CLI::Option* add_model_options(CLI::App& command, ModelChoice& choice, Tokenized tokenized) {
+  CLI::Option* model =
+      command.add_option("--model", choice.directory, "Directory with config.json and *.safetensors")
+          ->type_name("DIR");
+  if (tokenized == Tokenized::yes) {
+    command
+        .add_option("--tokenizer", choice.tokenizer, "Tokenizer file, if it is not in the model's directory")
+        ->type_name("FILE");
+  }
+  command.add_option("--dtype", choice.dtype, "Weights in memory: f32 or bf16; as stored if not given")
+      ->check(CLI::IsMember({"f32", "bf16"}));
+  add_thread_option(command, choice);
+  command.add_flag("--no-progress", choice.no_progress, "No progress on standard error");
+  return model;
+}
+
+CLI::Validator within(double low, double high) {
+  const auto check = [low, high](std::string& text) -> std::string {
+    double value = 0;
+    if (CLI::detail::lexical_cast(text, value) && value >= low && value <= high) return {};
+    return "'" + printable(text) + "' is not a number from " + CLI::detail::to_string(low) + " to " +
+           CLI::detail::to_string(high);
+  };
+  return {check, CLI::detail::to_string(low) + ".." + CLI::detail::to_string(high)};
+}
+
+Runtime open_runtime(const ModelChoice& choice) {
+  nanochat_runtime_options options = NANOCHAT_RUNTIME_OPTIONS_INIT;
+  options.n_threads = choice.threads;
+  options.log = log_to_stderr;
+  return make<Runtime>(Exit::loading, nanochat_runtime_create, &options);
+}
+
+Tokenizer open_tokenizer(const Runtime& runtime, const std::string& path) {
+  return make<Tokenizer>(Exit::loading, nanochat_tokenizer_load, runtime.get(), path.c_str(), nullptr);
+}
+
+Tokenizer open_tokenizer(const Runtime& runtime, const ModelChoice& choice) {
+  return open_tokenizer(runtime, choice.tokenizer.empty() ? choice.directory : choice.tokenizer);
+}
+
+Model open_model(const Runtime& runtime, const ModelChoice& choice) {
+  Progress progress("Loading", Unit::bytes, choice.show());
+  const nanochat_model_options options = model_options(choice, progress);
+  return make<Model>(Exit::loading, nanochat_model_load, runtime.get(), choice.directory.c_str(), &options);
+}
+
+Model make_random_model(const Runtime& runtime, const std::string& shape, const ModelChoice& choice) {
+  constexpr uint64_t kSeed = 1;
+  Progress progress("Making weights", Unit::items, choice.show());
+  const nanochat_model_options options = model_options(choice, progress);
+  return make<Model>(Exit::loading, nanochat_model_create_random, runtime.get(), shape.c_str(), kSeed,
+                     &options);
+}
+
+int32_t weights_of(const ModelChoice& choice) {
+  if (choice.dtype == "f32") return NANOCHAT_WEIGHTS_F32;
+  if (choice.dtype == "bf16") return NANOCHAT_WEIGHTS_BF16;
+  return NANOCHAT_WEIGHTS_AS_STORED;
+}
+
+const char* dtype_name(int32_t weights) { return weights == NANOCHAT_WEIGHTS_BF16 ? "bf16" : "f32"; }
+
+}  // namespace nanochat::cli

@@ -1,0 +1,44 @@
+// The options that say which model runs where, the same for every command, and what they open.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include <CLI/CLI.hpp>
+
+#include "handles.h"
+#include "progress.h"
+
+namespace nanochat::cli {
+
+struct ModelChoice {
+  std::string directory;
+  std::string tokenizer;  // empty: in the model's directory
+  std::string dtype;      // empty: as stored
+  int32_t threads = 0;    // 0: one per core
+  bool no_progress = false;
+
+  Show show() const { return no_progress ? Show::nothing : Show::progress; }
+};
+
+enum class Tokenized { yes, no };
+
+// --threads
+void add_thread_option(CLI::App& command, ModelChoice& choice);
+// --model, --dtype, --threads, --no-progress and, if tokenized, --tokenizer. --model is not required here.
+CLI::Option* add_model_options(CLI::App& command, ModelChoice& choice, Tokenized tokenized);
+
+// A finite number from low to high; CLI::Range would let "nan" pass.
+CLI::Validator within(double low, double high);
+
+Runtime open_runtime(const ModelChoice& choice);
+Tokenizer open_tokenizer(const Runtime& runtime, const std::string& path);
+Tokenizer open_tokenizer(const Runtime& runtime, const ModelChoice& choice);
+Model open_model(const Runtime& runtime, const ModelChoice& choice);
+Model make_random_model(const Runtime& runtime, const std::string& shape, const ModelChoice& choice);
+
+// enum nanochat_weight_values
+int32_t weights_of(const ModelChoice& choice);
+const char* dtype_name(int32_t weights);
+
+}  // namespace nanochat::cli

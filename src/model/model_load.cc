@@ -1,0 +1,211 @@
+// Model::load and Model::plan: a directory is opened and checked against its configuration; failures are told
+// in the words of the exit-code table.
+#include <algorithm>
+#include <optional>
+
+#include "base/error.h"
+#include "base/excerpt.h"
+#include "base/file.h"
+#include "io/model_directory.h"
+#include "model/weight_layout.h"
+#include "model/weight_source.h"
+
+namespace nanochat {
+
+namespace {
+
+std::string model_id_of(std::string_view path) {
+  while (path.size() > 1 && path.back() == '/') path.remove_suffix(1);
+  return file_name(path);
+}
+
+// A directory whose every tensor has the name, dtype and shape that its configuration asks for.
+struct CheckedDirectory {
+  ModelDirectory directory;
+  ModelConfig config;
+  std::vector<TensorSlot> slots;
+  std::vector<DType> stored;  // of slots[i]
+};
+
+ModelConfig read_config(const ModelDirectory& directory) {
+  std::vector<NamedShape> tensors;
+  for (std::string& name : directory.names()) {
+    const Shape shape = directory.find(name).info->shape;
+    tensors.push_back({std::move(name), shape});
+  }
+  return parse_model_config(directory.config(), directory.config_path(), tensors);
+}
+
+void check_tensor(const ModelDirectory::Entry& entry, const TensorSlot& slot, const std::string& model_id) {
+  const TensorInfo& info = *entry.info;
+  const bool is_embedding = slot.role == TensorRole::embedding || slot.name == "model.embed_tokens.weight";
+  if (is_embedding && info.shape.size() == 2 && info.shape[1] != slot.width()) {
+    throw Error(Status::model_dimension_mismatch)
+        .subject(slot.name)
+        .field("model_id", model_id)
+        .field("expected", slot.width())
+        .field("actual", info.shape[1])
+        .hint("use the config.json and the weights of the same model version")
+        .say("Model dimension mismatch for {}: expected {}, got {}", model_id, slot.width(), info.shape[1]);
+  }
+  const std::string& path = entry.file->path();
+  if (info.shape != slot.shape) {
+    throw Error(Status::format_invalid)
+        .subject(path)
+        .say("{}: tensor '{}': shape {}, expected {}", path, slot.name, info.shape, slot.shape);
+  }
+  if (info.dtype != DType::f32 && info.dtype != DType::bf16 && info.dtype != DType::f16) {
+    throw Error(Status::format_unsupported)
+        .subject(path)
+        .say("{}: tensor '{}': dtype {}, expected F32, BF16 or F16", path, slot.name, dtype_name(info.dtype));
+  }
+}
+
+void refuse_unknown_tensors(const ModelDirectory& directory, const ModelConfig& config,
+                            std::span<const TensorSlot> slots) {
+  std::vector<std::string_view> known;
+  for (const TensorSlot& slot : slots) known.push_back(slot.name);
+  std::sort(known.begin(), known.end());
+  for (const std::string& name : directory.names()) {
+    if (std::binary_search(known.begin(), known.end(), name) || is_ignored_tensor(config, name)) continue;
+    const std::string& path = directory.find(name).file->path();
+    throw Error(Status::format_unsupported)
+        .subject(path)
+        .say("{}: tensor '{}' has no place in a {} model of {} layers", path, excerpt(name),
+             config.architecture, config.n_layer);
+  }
+}
+
+CheckedDirectory open_directory(const std::string& path, const std::string& model_id) {
+  CheckedDirectory opened{ModelDirectory(path), {}, {}, {}};
+  opened.config = read_config(opened.directory);
+  opened.slots = tensor_slots(opened.config);
+  for (const TensorSlot& slot : opened.slots) {
+    const ModelDirectory::Entry entry = opened.directory.find(slot.name);
+    check_tensor(entry, slot, model_id);
+    opened.stored.push_back(entry.info->dtype);
+  }
+  refuse_unknown_tensors(opened.directory, opened.config, opened.slots);
+  return opened;
+}
+
+class DirectorySource final : public WeightSource {
+ public:
+  explicit DirectorySource(const CheckedDirectory& checked) : checked_(checked) {
+    std::vector<const SafetensorsFile*> files;
+    for (const TensorSlot& slot : checked.slots) {
+      entries_.push_back(checked.directory.find(slot.name));
+      files.push_back(entries_.back().file);
+    }
+    std::sort(files.begin(), files.end(), [](auto* a, auto* b) { return a->path() < b->path(); });
+    files.erase(std::unique(files.begin(), files.end()), files.end());
+    uint64_t start = 0;
+    for (const SafetensorsFile* file : files) {
+      for (size_t i = 0; i < entries_.size(); ++i) {
+        if (entries_[i].file == file) positions_.push_back({i, start + entries_[i].info->offset});
+      }
+      start += file->file().bytes().size();
+    }
+    std::sort(positions_.begin(), positions_.end());
+  }
+
+  DType dtype(size_t slot) const override { return checked_.stored[slot]; }
+  uint64_t position(size_t slot) const override { return positions_[slot].second; }
+
+  // Reads rather than maps: the bytes are aligned, and a file that shrinks under us is an error, not a
+  // signal.
+  std::span<const std::byte> read(size_t slot, int64_t first_row, int64_t n_rows,
+                                  std::vector<std::byte>& buffer) const override {
+    const auto row_bytes = static_cast<uint64_t>(checked_.slots[slot].width() * dtype_size(dtype(slot)));
+    const auto bytes = staging(buffer, static_cast<size_t>(n_rows) * row_bytes);
+    const uint64_t offset = entries_[slot].info->offset + static_cast<uint64_t>(first_row) * row_bytes;
+    entries_[slot].file->file().read_at(offset, bytes);
+    return bytes;
+  }
+
+ private:
+  const CheckedDirectory& checked_;
+  std::vector<ModelDirectory::Entry> entries_;
+  std::vector<std::pair<size_t, uint64_t>> positions_;  // of slot i, over all files
+};
+
+uint64_t weights_file_size(const std::string& path) {
+  for (const char* name : {"model.safetensors", "weights.safetensors"}) {
+    try {
+      return MappedFile(join_path(path, name)).bytes().size();
+    } catch (const Error&) {
+      continue;
+    }
+  }
+  return 0;
+}
+
+bool passes_through(Status status) {
+  switch (status) {
+    case Status::out_of_memory:
+    case Status::budget_exceeded:
+    case Status::working_memory_exhausted:
+    case Status::cancelled:
+    case Status::internal:
+    case Status::thread_failed:
+      return true;
+    default:
+      return static_cast<int32_t>(status) >= static_cast<int32_t>(Status::model_file_missing);
+  }
+}
+
+// Runs a load and turns what it throws into the errors of the exit-code table.
+template <class F>
+auto told_as_load_failure(const std::string& path, const std::string& model_id,
+                          const std::atomic<uint64_t>& bytes_read, const F& body) {
+  try {
+    return body();
+  } catch (const Error& error) {
+    if (passes_through(error.status())) throw;
+    if (error.status() == Status::file_not_found) {
+      throw Error(Status::model_file_missing)
+          .subject(path)
+          .field("model_id", model_id)
+          .field("path", error.subject().empty() ? path : error.subject())
+          .hint("check the path and the configuration")
+          .cause(error)
+          .say("Model file missing: {} not found at {}", model_id,
+               error.subject().empty() ? path : error.subject());
+    }
+    throw Error(Status::model_load_failed)
+        .subject(error.subject().empty() ? path : error.subject())
+        .field("model_id", model_id)
+        .field("reason", error.message())
+        .field("bytes_read", bytes_read.load())
+        .field("file_size", weights_file_size(path))
+        .os_code(error.os_code())
+        .hint("check the files' permissions and integrity, or obtain them again")
+        .cause(error)
+        .say("Model load failed for {}: {}", model_id, error.message());
+  }
+}
+
+}  // namespace
+
+ModelPlan Model::plan(const std::string& path, const ModelOptions& options) {
+  const std::string model_id = model_id_of(path);
+  const std::atomic<uint64_t> bytes_read{0};
+  return told_as_load_failure(path, model_id, bytes_read, [&] {
+    const CheckedDirectory opened = open_directory(path, model_id);
+    return plan_model(opened.config, opened.slots, opened.stored, options);
+  });
+}
+
+std::shared_ptr<const Model> Model::load(std::shared_ptr<Device> device, const std::string& path,
+                                         const ModelOptions& options, const Watch& watch) {
+  const std::string model_id = model_id_of(path);
+  std::atomic<uint64_t> bytes_read{0};
+  return told_as_load_failure(path, model_id, bytes_read, [&] {
+    const CheckedDirectory opened = open_directory(path, model_id);
+    const DirectorySource source(opened);
+    const BuildRequest request{model_id, &opened.config, opened.slots, &source, options, &bytes_read};
+    return ModelBuilder::build(std::move(device), request, watch);
+  });
+}
+
+}  // namespace nanochat

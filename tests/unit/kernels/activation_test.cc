@@ -1,0 +1,144 @@
+#include <functional>
+
+#include "every_isa.h"
+
+namespace nanochat::testing {
+namespace {
+
+class Activation : public EveryIsa {};
+NANOCHAT_ON_EVERY_ISA(Activation);
+
+// Every sign, exponent and a few fractions, so that no range of magnitudes is missed.
+std::vector<float> every_magnitude(float limit) {
+  std::vector<float> values;
+  for (uint32_t bits = 0; bits < 0x7f800000U; bits += 0x3fff1U) {
+    for (const uint32_t sign : {0U, 0x80000000U}) {
+      const auto value = std::bit_cast<float>(bits | sign);
+      if (std::abs(value) <= limit) values.push_back(value);
+    }
+  }
+  return values;
+}
+
+int64_t size_of(const std::vector<float>& values) { return static_cast<int64_t>(values.size()); }
+
+TEST_P(Activation, Relu2SquaresWhatIsPositive) {
+  std::vector<float> x = every_magnitude(1e18F);
+  const std::vector<float> before = x;
+  kernels().relu2(device(), x.data(), size_of(x));
+  for (size_t i = 0; i < x.size(); ++i) {
+    ASSERT_EQ(x[i], before[i] > 0 ? before[i] * before[i] : 0.0F) << before[i];
+  }
+}
+
+TEST_P(Activation, Relu2LetsNotANumberThrough) {
+  std::vector<float> x(37, NAN);
+  kernels().relu2(device(), x.data(), 37);
+  for (const float value : x) EXPECT_TRUE(std::isnan(value));
+}
+
+TEST_P(Activation, SwigluIsWithinTwoPartsInTenMillionOfTheOracle) {
+  const std::vector<float> gates = every_magnitude(200.0F);
+  const int64_t width = size_of(gates);
+  const std::vector<float> up = random_floats(1, width, 2.0F);
+  std::vector<float> x = gates, y(gates.size());
+  x.insert(x.end(), up.begin(), up.end());
+  kernels().swiglu(device(), x.data(), y.data(), 1, width);
+  for (size_t i = 0; i < y.size(); ++i) {
+    const double gate = gates[i], expected = gate / (1.0 + std::exp(-gate)) * up[i];
+    // Five roundings and an exponential of two ulp; below exp(-87) the result may flush to zero.
+    ASSERT_NEAR(y[i], expected, 8 * 0x1p-24 * std::abs(expected) + 1e-35) << gate;
+  }
+}
+
+TEST_P(Activation, SwigluReadsGateAndUpOfEachRow) {
+  for (const int64_t width : {1, 15, 16, 100}) {
+    const int64_t n_rows = 3;
+    const std::vector<float> x = random_floats(2, n_rows * 2 * width, 5.0F);
+    std::vector<float> y(static_cast<size_t>(n_rows * width));
+    kernels().swiglu(device(), x.data(), y.data(), n_rows, width);
+    for (int64_t i = 0; i < n_rows * width; ++i) {
+      const int64_t at = i / width * 2 * width + i % width;
+      const double gate = x[static_cast<size_t>(at)];
+      ASSERT_NEAR(y[static_cast<size_t>(i)],
+                  gate / (1.0 + std::exp(-gate)) * x[static_cast<size_t>(at + width)], 1e-5);
+    }
+  }
+}
+
+TEST_P(Activation, SoftcapIsWithinTwoPartsInTenMillionOfTheOracle) {
+  for (const float cap : {1.0F, 15.0F, 30.0F}) {
+    std::vector<float> x = every_magnitude(1e30F);
+    const std::vector<float> before = x;
+    kernels().softcap(device(), x.data(), size_of(x), cap);
+    for (size_t i = 0; i < x.size(); ++i) {
+      const double expected = cap * std::tanh(static_cast<double>(before[i]) / cap);
+      ASSERT_NEAR(x[i], expected, 5 * 0x1p-24 * std::abs(expected) + 1e-37) << before[i] << " cap " << cap;
+    }
+  }
+}
+
+TEST_P(Activation, SoftcapKeepsTheSignAndNeverPassesTheCap) {
+  std::vector<float> x = {INFINITY, -INFINITY, 1e30F, -1e30F, 0.0F, 1e-30F, 100.0F};
+  kernels().softcap(device(), x.data(), size_of(x), 15.0F);
+  EXPECT_EQ(x, (std::vector<float>{15.0F, -15.0F, 15.0F, -15.0F, 0.0F, 1e-30F, x[6]}));
+  EXPECT_LE(x[6], 15.0F);
+}
+
+TEST_P(Activation, NotANumberStaysNotANumber) {
+  std::vector<float> x(70, NAN), y(35);
+  kernels().swiglu(device(), x.data(), y.data(), 1, 35);
+  kernels().softcap(device(), x.data(), 70, 15.0F);
+  for (const float value : x) EXPECT_TRUE(std::isnan(value));
+  for (const float value : y) EXPECT_TRUE(std::isnan(value));
+}
+
+TEST_P(Activation, ScaleAddWeighsBoth) {
+  for (const int64_t n : {1, 15, 16, 17, 1000}) {
+    const std::vector<float> x = random_floats(3, n), before = random_floats(4, n);
+    std::vector<float> y = before;
+    kernels().scale_add(device(), 0.3F, x.data(), -1.7F, y.data(), n);
+    for (size_t i = 0; i < y.size(); ++i) {
+      const double expected = static_cast<double>(0.3F) * x[i] + static_cast<double>(-1.7F) * before[i];
+      ASSERT_NEAR(y[i], expected, 3 * 0x1p-24 * (std::abs(0.3 * x[i]) + std::abs(1.7 * before[i])));
+    }
+  }
+}
+
+// An element's bits depend on its value alone: not on its place, its neighbours or the number of threads.
+TEST_P(Activation, AnElementHasTheSameBitsAnywhere) {
+  const int64_t n = 200003;
+  const std::vector<float> x = random_floats(5, n, 20.0F);
+  const auto apply = [&](Device& on, int64_t first, int64_t count) {
+    std::vector<float> all;
+    std::vector<float> part(x.begin() + first, x.begin() + first + count);
+    std::vector<float> y = part, gate_and_up = part, swiglu(part.size());
+    gate_and_up.insert(gate_and_up.end(), part.begin(), part.end());
+    on.kernels().relu2(on, y.data(), count);
+    all.insert(all.end(), y.begin(), y.end());
+    y = part;
+    on.kernels().softcap(on, y.data(), count, 15.0F);
+    all.insert(all.end(), y.begin(), y.end());
+    on.kernels().swiglu(on, gate_and_up.data(), swiglu.data(), 1, count);
+    all.insert(all.end(), swiglu.begin(), swiglu.end());
+    y = part;
+    on.kernels().scale_add(on, 0.3F, part.data(), 0.9F, y.data(), count);
+    all.insert(all.end(), y.begin(), y.end());
+    return all;
+  };
+  const std::vector<float> whole = apply(device(), 0, n);
+  for (const int n_threads : {1, 3, 4}) {
+    EXPECT_TRUE(same_bits(apply(*make_device(GetParam(), n_threads), 0, n).data(), whole.data(), 4 * n));
+  }
+  for (const int64_t first : {1, 13, 150000}) {
+    for (const int64_t count : {1, 7, 33}) {
+      const std::vector<float> part = apply(device(), first, count);
+      for (int64_t op = 0; op < 4; ++op) {
+        EXPECT_TRUE(same_bits(part.data() + op * count, whole.data() + op * n + first, count)) << op;
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace nanochat::testing

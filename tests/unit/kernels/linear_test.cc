@@ -1,0 +1,160 @@
+#include "every_isa.h"
+
+namespace nanochat::testing {
+namespace {
+
+class Linear : public EveryIsa {};
+NANOCHAT_ON_EVERY_ISA(Linear);
+
+constexpr float kUntouched = 12345.0F;
+
+struct Problem {
+  DType dtype;
+  int64_t n, k, m;
+  std::vector<float> w, x;
+};
+
+Problem make_problem(DType dtype, int64_t n, int64_t k, int64_t m) {
+  return {dtype, n, k, m, random_floats(1, n * k), random_floats(2, m * k, 2.0F)};
+}
+
+std::vector<float> run(Device& device, const Problem& problem, const PackedMatrix& w) {
+  std::vector<float> y(static_cast<size_t>(problem.m * problem.n), kUntouched);
+  device.kernels().linear(device, w, problem.x.data(), problem.k, problem.m, y.data(), problem.n,
+                          LinearOutput::store);
+  device.synchronize();
+  return y;
+}
+
+// y and its bound: n roundings of a random walk, each at most half a last place of what the sum can hold.
+// 4 sqrt(k) 2^-24 of the sum of magnitudes is far above that and far below one missing term.
+void expect_agrees(const Problem& problem, const std::vector<float>& y) {
+  const double tolerance = 4 * std::sqrt(static_cast<double>(problem.k)) * 0x1p-24;
+  for (int64_t row = 0; row < problem.m; ++row) {
+    for (int64_t column = 0; column < problem.n; ++column) {
+      double sum = 0, magnitude = 0;
+      for (int64_t i = 0; i < problem.k; ++i) {
+        const double term = static_cast<double>(rounded_to(
+                                problem.dtype, problem.x[static_cast<size_t>(row * problem.k + i)])) *
+                            rounded_to(problem.dtype, problem.w[static_cast<size_t>(column * problem.k + i)]);
+        sum += term;
+        magnitude += std::abs(term);
+      }
+      ASSERT_NEAR(y[static_cast<size_t>(row * problem.n + column)], sum, tolerance * magnitude)
+          << dtype_name(problem.dtype) << " m " << problem.m << " n " << problem.n << " k " << problem.k
+          << " at [" << row << ", " << column << "]";
+    }
+  }
+}
+
+void check(Device& device, DType dtype, int64_t n, int64_t k, int64_t m) {
+  const Problem problem = make_problem(dtype, n, k, m);
+  const Packed w(device, dtype, n, k, problem.w);
+  expect_agrees(problem, run(device, problem, w.matrix()));
+}
+
+TEST_P(Linear, AgreesWithADoublePrecisionSumForOddSizes) {
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    for (const int64_t n : {1, 7, 63, 64, 65, 130, 200}) {
+      for (const int64_t k : {1, 2, 3, 17, 64, 129}) {
+        for (const int64_t m : {1, 2, 5, 7}) check(device(), dtype, n, k, m);
+      }
+    }
+  }
+}
+
+TEST_P(Linear, AgreesForEveryNumberOfRowsUpToTwenty) {
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    for (int64_t m = 1; m <= 20; ++m) check(device(), dtype, 130, 67, m);
+  }
+}
+
+TEST_P(Linear, AgreesWhenRowsColumnsAndTermsSpanManyBlocks) {
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    check(device(), dtype, 100, 5001, 3);
+    check(device(), dtype, 70, 2600, 131);
+  }
+}
+
+TEST_P(Linear, ARowHasTheSameBitsAloneAndAmongOthers) {
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    for (const int64_t k : {37, 700, 4133}) {
+      Problem all = make_problem(dtype, 200, k, 133);
+      const Packed w(device(), dtype, all.n, k, all.w);
+      const std::vector<float> together = run(device(), all, w.matrix());
+      for (const int64_t m : {1, 2, 3, 4, 5, 6, 7, 20}) {
+        for (const int64_t first : {0, 59, 113}) {
+          Problem some = all;
+          some.m = m;
+          some.x.erase(some.x.begin(), some.x.begin() + first * k);
+          const std::vector<float> few = run(device(), some, w.matrix());
+          ASSERT_TRUE(same_bits(few.data(), together.data() + first * all.n, m * all.n))
+              << m << " rows, k " << k;
+        }
+      }
+    }
+  }
+}
+
+TEST_P(Linear, EveryNumberOfThreadsGivesTheSameBits) {
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    for (const int64_t m : {1, 40}) {
+      const Problem problem = make_problem(dtype, 1300, 700, m);
+      std::vector<float> first;
+      for (const int n_threads : {1, 2, 3, 4}) {
+        const auto other = make_device(GetParam(), n_threads);
+        const Packed w(*other, dtype, problem.n, problem.k, problem.w);
+        const std::vector<float> y = run(*other, problem, w.matrix());
+        if (first.empty()) first = y;
+        ASSERT_TRUE(same_bits(y.data(), first.data(), problem.m * problem.n))
+            << n_threads << " threads, m " << m;
+      }
+    }
+  }
+}
+
+TEST_P(Linear, AddPutsTheSumOntoWhatIsThere) {
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    for (const int64_t m : {1, 9}) {
+      const Problem problem = make_problem(dtype, 70, 2600, m);
+      const Packed w(device(), dtype, problem.n, problem.k, problem.w);
+      const std::vector<float> sums = run(device(), problem, w.matrix());
+      const std::vector<float> before = random_floats(3, m * problem.n, 50.0F);
+      std::vector<float> y = before;
+      kernels().linear(device(), w.matrix(), problem.x.data(), problem.k, m, y.data(), problem.n,
+                       LinearOutput::add);
+      for (size_t i = 0; i < y.size(); ++i) ASSERT_EQ(y[i], before[i] + sums[i]) << i;
+    }
+  }
+}
+
+TEST_P(Linear, RowsMayBeFartherApartThanTheyAreLongAndNothingElseIsWritten) {
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    const Problem problem = make_problem(dtype, 70, 33, 8);
+    const Packed w(device(), dtype, problem.n, problem.k, problem.w);
+    const std::vector<float> dense = run(device(), problem, w.matrix());
+    const int64_t ldx = 40, ldy = 97;
+    std::vector<float> x(static_cast<size_t>(8 * ldx), NAN);
+    std::vector<float> y(static_cast<size_t>(8 * ldy), kUntouched);
+    for (int64_t row = 0; row < 8; ++row) {
+      std::memcpy(x.data() + row * ldx, problem.x.data() + row * problem.k,
+                  static_cast<size_t>(problem.k) * 4);
+    }
+    kernels().linear(device(), w.matrix(), x.data(), ldx, 8, y.data(), ldy, LinearOutput::store);
+    for (int64_t row = 0; row < 8; ++row) {
+      ASSERT_TRUE(same_bits(y.data() + row * ldy, dense.data() + row * problem.n, problem.n));
+      for (int64_t i = problem.n; i < ldy; ++i) ASSERT_EQ(y[static_cast<size_t>(row * ldy + i)], kUntouched);
+    }
+  }
+}
+
+TEST_P(Linear, NoRowsIsNoWork) {
+  const Problem problem = make_problem(DType::bf16, 70, 33, 1);
+  const Packed w(device(), DType::bf16, 70, 33, problem.w);
+  float y = kUntouched;
+  kernels().linear(device(), w.matrix(), problem.x.data(), 33, 0, &y, 70, LinearOutput::store);
+  EXPECT_EQ(y, kUntouched);
+}
+
+}  // namespace
+}  // namespace nanochat::testing

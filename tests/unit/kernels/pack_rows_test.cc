@@ -1,0 +1,178 @@
+#include <limits>
+#include <numeric>
+
+#include "every_isa.h"
+#include "kernels/elements.h"
+
+namespace nanochat::testing {
+namespace {
+
+class PackRows : public EveryIsa {};
+NANOCHAT_ON_EVERY_ISA(PackRows);
+class UnpackRows : public EveryIsa {};
+NANOCHAT_ON_EVERY_ISA(UnpackRows);
+class FindNotFinite : public EveryIsa {};
+NANOCHAT_ON_EVERY_ISA(FindNotFinite);
+
+constexpr DType kSources[] = {DType::f32, DType::bf16, DType::f16};
+constexpr DType kTargets[] = {DType::f32, DType::bf16};
+
+// A target full of ones bits, so that what nobody wrote shows.
+struct Target {
+  Block block;
+  PackedMatrix matrix;
+  Target(Device& device, DType dtype, int64_t n, int64_t k)
+      : block(device.memory().allocate(
+            PoolKind::model, static_cast<uint64_t>(PackedMatrix::packed_bytes(dtype, n, k)), "test")),
+        matrix{.dtype = dtype, .n = n, .k = k, .data = block.as<void>()} {
+    std::memset(block.as<void>(), 0xff, block.bytes());
+  }
+};
+
+void expect_packed(const PackedMatrix& matrix, DType source, const std::vector<float>& rows) {
+  const int64_t padded = (matrix.n + 63) / 64 * 64;
+  for (int64_t row = 0; row < padded; ++row) {
+    for (int64_t column = 0; column < packed_columns(matrix); ++column) {
+      const bool inside = row < matrix.n && column < matrix.k;
+      const float expected =
+          inside ? rounded_to(matrix.dtype,
+                              rounded_to(source, rows[static_cast<size_t>(row * matrix.k + column)]))
+                 : 0;
+      ASSERT_EQ(packed_at(matrix, row, column), expected)
+          << dtype_name(source) << " to " << dtype_name(matrix.dtype) << " [" << matrix.n << ", " << matrix.k
+          << "] at [" << row << ", " << column << "]";
+    }
+  }
+}
+
+TEST_P(PackRows, ConvertsEveryElementAndZeroesThePadding) {
+  for (const DType source : kSources) {
+    for (const DType target : kTargets) {
+      for (const int64_t n : {1, 63, 64, 65, 200}) {
+        for (const int64_t k : {1, 2, 15, 16, 31, 32, 33, 64, 100, 257}) {
+          const std::vector<float> rows = random_floats(5, n * k, 100.0F);
+          Target packed(device(), target, n, k);
+          const auto stored = stored_as(source, rows);
+          ASSERT_EQ(kernels().pack_rows(device(), packed.matrix, 0, n, stored.data(), source), -1);
+          expect_packed(packed.matrix, source, rows);
+        }
+      }
+    }
+  }
+}
+
+TEST_P(PackRows, PiecesOfAnySizeMakeTheSameMatrixAsOne) {
+  const int64_t n = 203, k = 77;
+  const std::vector<float> rows = random_floats(6, n * k);
+  for (const DType source : kSources) {
+    const auto stored = stored_as(source, rows);
+    for (const DType target : kTargets) {
+      for (const int64_t piece : {1, 10, 64, 100, 190}) {
+        Target packed(device(), target, n, k);
+        for (int64_t row = 0; row < n; row += piece) {
+          kernels().pack_rows(device(), packed.matrix, row, std::min(piece, n - row),
+                              stored.data() + row * k * dtype_size(source), source);
+        }
+        expect_packed(packed.matrix, source, rows);
+      }
+    }
+  }
+}
+
+TEST_P(PackRows, AMatrixWorthSeveralThreadsIsPackedLikeASmallOne) {
+  const int64_t n = 1000, k = 333;
+  const std::vector<float> rows = random_floats(7, n * k);
+  const auto stored = stored_as(DType::bf16, rows);
+  Target packed(device(), DType::bf16, n, k);
+  EXPECT_EQ(kernels().pack_rows(device(), packed.matrix, 0, n, stored.data(), DType::bf16), -1);
+  expect_packed(packed.matrix, DType::bf16, rows);
+}
+
+TEST_P(PackRows, SourcesNeedNoAlignmentBeyondTheirElements) {
+  const int64_t n = 70, k = 50;
+  const std::vector<float> rows = random_floats(8, n * k);
+  for (const DType source : kSources) {
+    auto stored = stored_as(source, rows);
+    stored.insert(stored.begin(), static_cast<size_t>(dtype_size(source)), std::byte{0});
+    Target packed(device(), DType::bf16, n, k);
+    kernels().pack_rows(device(), packed.matrix, 0, n, stored.data() + dtype_size(source), source);
+    expect_packed(packed.matrix, source, rows);
+  }
+}
+
+TEST_P(PackRows, NamesTheFirstElementThatIsNotFinite) {
+  const int64_t n = 150, k = 45;
+  for (const DType source : kSources) {
+    for (const DType target : kTargets) {
+      for (const int64_t bad : {int64_t{0}, int64_t{44}, int64_t{45}, 64 * k + 3, 100 * k + 17, n * k - 1}) {
+        for (const float value : {NAN, INFINITY, -INFINITY}) {
+          std::vector<float> rows = random_floats(9, n * k);
+          rows[static_cast<size_t>(bad)] = value;
+          rows.back() = bad == n * k - 1 ? value : NAN;
+          const auto stored = stored_as(source, rows);
+          Target packed(device(), target, n, k);
+          EXPECT_EQ(kernels().pack_rows(device(), packed.matrix, 0, n, stored.data(), source), bad)
+              << dtype_name(source);
+        }
+      }
+    }
+  }
+}
+
+TEST_P(PackRows, AnIndexCountsFromTheSourceOfTheCall) {
+  std::vector<float> rows = random_floats(10, 30 * 8);
+  rows[11] = NAN;
+  Target packed(device(), DType::f32, 100, 8);
+  EXPECT_EQ(kernels().pack_rows(device(), packed.matrix, 50, 30, rows.data(), DType::f32), 11);
+}
+
+TEST_P(PackRows, TheLargestFloatIsFinite) {
+  const std::vector<float> rows(64, std::numeric_limits<float>::max());
+  Target packed(device(), DType::bf16, 8, 8);
+  EXPECT_EQ(kernels().pack_rows(device(), packed.matrix, 0, 8, rows.data(), DType::f32), -1);
+}
+
+TEST_P(UnpackRows, GivesBackTheRowsAskedFor) {
+  for (const DType dtype : kTargets) {
+    for (const int64_t k : {1, 16, 45, 130}) {
+      const int64_t n = 150;
+      const std::vector<float> rows = random_floats(11, n * k);
+      const Packed packed(device(), dtype, n, k, rows);
+      const std::vector<int32_t> asked = {149, 0, 63, 64, 64, 100};
+      std::vector<float> got(asked.size() * static_cast<size_t>(k));
+      kernels().unpack_rows(device(), packed.matrix(), asked, got.data());
+      device().synchronize();
+      for (size_t i = 0; i < got.size(); ++i) {
+        const size_t row = static_cast<size_t>(asked[i / static_cast<size_t>(k)]);
+        ASSERT_EQ(got[i], rounded_to(dtype, rows[row * static_cast<size_t>(k) + i % static_cast<size_t>(k)]));
+      }
+    }
+  }
+}
+
+TEST_P(FindNotFinite, FindsTheFirstOfManyInEveryType) {
+  for (const DType dtype : kSources) {
+    for (const int64_t n : {1, 15, 16, 17, 1000, 300001}) {
+      std::vector<float> values = random_floats(12, n);
+      const auto clean = stored_as(dtype, values);
+      EXPECT_EQ(kernels().find_not_finite(device(), clean.data(), dtype, n), -1);
+      for (const int64_t bad : {int64_t{0}, n / 2, n - 1}) {
+        for (const float value : {NAN, INFINITY, -INFINITY}) {
+          std::vector<float> broken = values;
+          broken.back() = NAN;
+          broken[static_cast<size_t>(bad)] = value;
+          const auto stored = stored_as(dtype, broken);
+          EXPECT_EQ(kernels().find_not_finite(device(), stored.data(), dtype, n), bad)
+              << dtype_name(dtype) << " " << n;
+        }
+      }
+    }
+  }
+}
+
+TEST_P(FindNotFinite, NothingHasNothingWrong) {
+  EXPECT_EQ(kernels().find_not_finite(device(), nullptr, DType::f32, 0), -1);
+}
+
+}  // namespace
+}  // namespace nanochat::testing

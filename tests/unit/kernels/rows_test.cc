@@ -1,0 +1,204 @@
+#include "every_isa.h"
+
+namespace nanochat::testing {
+namespace {
+
+class RmsNorm : public EveryIsa {};
+NANOCHAT_ON_EVERY_ISA(RmsNorm);
+class Rope : public EveryIsa {};
+NANOCHAT_ON_EVERY_ISA(Rope);
+class Embed : public EveryIsa {};
+NANOCHAT_ON_EVERY_ISA(Embed);
+class ValueEmbedding : public EveryIsa {};
+NANOCHAT_ON_EVERY_ISA(ValueEmbedding);
+class Smear : public EveryIsa {};
+NANOCHAT_ON_EVERY_ISA(Smear);
+
+double sigmoid(double x) { return 1.0 / (1.0 + std::exp(-x)); }
+
+double dot(const float* a, const float* b, int64_t n) {
+  double sum = 0;
+  for (int64_t i = 0; i < n; ++i) sum += static_cast<double>(a[i]) * b[i];
+  return sum;
+}
+
+TEST_P(RmsNorm, AgreesWithTheOracleForEveryWidthGroupAndWeight) {
+  for (const int64_t width : {1, 8, 20, 64, 128, 333, 1280}) {
+    for (const int64_t n_groups : {1, 3}) {
+      for (const bool weighted : {false, true}) {
+        const int64_t n_rows = 5, ldx = n_groups * width + 3, ldy = n_groups * width + 1;
+        const std::vector<float> x = random_floats(1, n_rows * ldx, 4.0F), weight = random_floats(2, width);
+        std::vector<float> y(static_cast<size_t>(n_rows * ldy), 7.0F);
+        kernels().rms_norm(device(), x.data(), ldx, y.data(), ldy, n_rows, n_groups, width, 1e-5F, 1.2F,
+                           weighted ? weight.data() : nullptr);
+        for (int64_t i = 0; i < n_rows * ldy; ++i) {
+          const int64_t row = i / ldy, column = i % ldy;
+          if (column >= n_groups * width) {
+            ASSERT_EQ(y[static_cast<size_t>(i)], 7.0F);
+            continue;
+          }
+          const float* group = x.data() + row * ldx + column / width * width;
+          const double mean = dot(group, group, width) / static_cast<double>(width);
+          const double factor = static_cast<double>(1.2F) / std::sqrt(mean + static_cast<double>(1e-5F)) *
+                                (weighted ? weight[static_cast<size_t>(column % width)] : 1.0F);
+          const double expected = factor * group[column % width];
+          // Half an ulp for each of mean (twice, under the root), root, division and two products, and the
+          // sum's walk.
+          const double roundings = 6 + std::sqrt(static_cast<double>(width));
+          ASSERT_NEAR(y[static_cast<size_t>(i)], expected, roundings * 0x1p-24 * std::abs(expected)) << width;
+        }
+      }
+    }
+  }
+}
+
+TEST_P(RmsNorm, InPlaceAndAloneGivesTheSameBitsAsAmongOthers) {
+  const int64_t width = 1280, n_rows = 200;
+  const std::vector<float> x = random_floats(3, n_rows * width);
+  std::vector<float> y = x;
+  kernels().rms_norm(device(), y.data(), width, y.data(), width, n_rows, 1, width, 1e-6F, 1.0F, nullptr);
+  for (const int64_t row : {0, 1, 99, 199}) {
+    std::vector<float> alone(static_cast<size_t>(width));
+    kernels().rms_norm(device(), x.data() + row * width, width, alone.data(), width, 1, 1, width, 1e-6F, 1.0F,
+                       nullptr);
+    EXPECT_TRUE(same_bits(alone.data(), y.data() + row * width, width)) << row;
+  }
+}
+
+TEST_P(RmsNorm, ARowOfZerosStaysZero) {
+  std::vector<float> x(64, 0.0F);
+  kernels().rms_norm(device(), x.data(), 64, x.data(), 64, 1, 1, 64, 1e-6F, 1.0F, nullptr);
+  for (const float value : x) EXPECT_EQ(value, 0.0F);
+}
+
+TEST_P(Rope, TurnsEachHalfSplitPairByItsPositionsAngle) {
+  for (const int64_t head_dim : {2, 8, 20, 64, 96, 128}) {
+    const int64_t n_heads = 3, half = head_dim / 2, ldx = n_heads * head_dim + 5;
+    const std::vector<float> cos = random_floats(4, 40 * half), sin = random_floats(5, 40 * half);
+    const std::vector<int32_t> positions = {0, 1, 39, 7, 7};
+    const std::vector<float> x = random_floats(6, static_cast<int64_t>(positions.size()) * ldx);
+    std::vector<float> y = x;
+    kernels().rope(device(), y.data(), ldx, positions, n_heads, head_dim, cos.data(), sin.data());
+    for (size_t i = 0; i < y.size(); ++i) {
+      const int64_t row = static_cast<int64_t>(i) / ldx, column = static_cast<int64_t>(i) % ldx;
+      if (column >= n_heads * head_dim) {
+        ASSERT_EQ(y[i], x[i]);
+        continue;
+      }
+      const int64_t pair = column % head_dim % half;
+      const auto angle = static_cast<size_t>(positions[static_cast<size_t>(row)] * half + pair);
+      const auto first = static_cast<size_t>(row * ldx + column / head_dim * head_dim + pair);
+      const double x1 = x[first], x2 = x[first + static_cast<size_t>(half)], c = cos[angle], s = sin[angle];
+      const double expected = column % head_dim < half ? x1 * c + x2 * s : x2 * c - x1 * s;
+      ASSERT_NEAR(y[i], expected, 2 * 0x1p-24 * (std::abs(x1) + std::abs(x2))) << head_dim;
+    }
+  }
+}
+
+TEST_P(Rope, ARowHasTheSameBitsAloneAndAmongOthers) {
+  const int64_t n_rows = 300, width = 4 * 128;
+  const std::vector<float> cos = random_floats(7, n_rows * 64), sin = random_floats(8, n_rows * 64);
+  std::vector<int32_t> positions(static_cast<size_t>(n_rows));
+  for (size_t i = 0; i < positions.size(); ++i) positions[i] = static_cast<int32_t>(i);
+  const std::vector<float> x = random_floats(9, n_rows * width);
+  std::vector<float> y = x;
+  kernels().rope(device(), y.data(), width, positions, 4, 128, cos.data(), sin.data());
+  std::vector<float> alone(x.begin() + 211 * width, x.begin() + 212 * width);
+  kernels().rope(device(), alone.data(), width, std::span(positions).subspan(211, 1), 4, 128, cos.data(),
+                 sin.data());
+  EXPECT_TRUE(same_bits(alone.data(), y.data() + 211 * width, width));
+}
+
+TEST_P(Embed, CopiesTheRowsOfItsIdsFromEveryType) {
+  for (const DType dtype : {DType::f32, DType::bf16, DType::f16}) {
+    for (const int64_t width : {1, 16, 31, 33, 1280}) {
+      const std::vector<float> table = random_floats(10, 50 * width);
+      const auto stored = stored_as(dtype, table);
+      const std::vector<int32_t> ids = {49, 0, 3, 3, 17};
+      std::vector<float> y(ids.size() * static_cast<size_t>(width));
+      kernels().embed(device(), stored.data(), dtype, ids, width, y.data());
+      for (size_t i = 0; i < y.size(); ++i) {
+        const auto row = static_cast<size_t>(ids[i / static_cast<size_t>(width)]);
+        ASSERT_EQ(y[i], rounded_to(dtype,
+                                   table[row * static_cast<size_t>(width) + i % static_cast<size_t>(width)]));
+      }
+    }
+  }
+}
+
+TEST_P(ValueEmbedding, AddsTheGatedRowOfTheTokensTable) {
+  for (const DType dtype : {DType::f32, DType::bf16, DType::f16}) {
+    for (const int64_t head_dim : {8, 20, 128}) {
+      const int64_t n_kv = 3, channels = 12, n_rows = 6, width = n_kv * head_dim, ldx = 40, ldv = width + 9;
+      const std::vector<float> table = random_floats(11, 20 * width),
+                               gate = random_floats(12, n_kv * channels, 3.0F);
+      const std::vector<float> x = random_floats(13, n_rows * ldx), before = random_floats(14, n_rows * ldv);
+      const std::vector<int32_t> ids = {0, 19, 5, 5, 1, 2};
+      const auto stored = stored_as(dtype, table);
+      std::vector<float> v = before;
+      kernels().value_embedding(device(), ids, stored.data(), dtype, gate.data(), channels, 3.0F, x.data(),
+                                ldx, v.data(), ldv, n_kv, head_dim);
+      for (int64_t i = 0; i < n_rows * ldv; ++i) {
+        const int64_t row = i / ldv, column = i % ldv;
+        const auto at = static_cast<size_t>(i);
+        if (column >= width) {
+          ASSERT_EQ(v[at], before[at]);
+          continue;
+        }
+        const double g =
+            3 * sigmoid(dot(gate.data() + column / head_dim * channels, x.data() + row * ldx, channels));
+        const double entry =
+            rounded_to(dtype, table[static_cast<size_t>(ids[static_cast<size_t>(row)] * width + column)]);
+        ASSERT_NEAR(v[at], before[at] + g * entry, 2e-6) << dtype_name(dtype);
+      }
+    }
+  }
+}
+
+SequenceRows sequence_of(int64_t first_row, int64_t n_rows, const float* previous) {
+  return {.first_row = first_row,
+          .n_rows = n_rows,
+          .position = previous == nullptr ? 0 : 5,
+          .capacity = 0,
+          .k = nullptr,
+          .v = nullptr,
+          .previous = previous};
+}
+
+TEST_P(Smear, MixesInTheRowBeforeOfTheSameSequence) {
+  for (const int64_t width : {24, 33, 1280}) {
+    const int64_t channels = 24, n_rows = 9;
+    const std::vector<float> x = random_floats(15, n_rows * width), gate = random_floats(16, channels, 2.0F);
+    const std::vector<float> previous = random_floats(17, width);
+    const std::vector<SequenceRows> sequences = {
+        sequence_of(0, 4, nullptr), sequence_of(4, 1, previous.data()), sequence_of(5, 4, previous.data())};
+    std::vector<float> y(x.size());
+    kernels().smear(device(), sequences, gate.data(), channels, 0.7F, x.data(), y.data(), width);
+    for (int64_t i = 0; i < n_rows * width; ++i) {
+      const int64_t row = i / width;
+      const float* now = x.data() + row * width;
+      const float* before = row == 0 ? nullptr : row == 4 || row == 5 ? previous.data() : now - width;
+      const double g = static_cast<double>(0.7F) * sigmoid(dot(gate.data(), now, channels));
+      const double expected = now[i % width] + (before != nullptr ? g * before[i % width] : 0.0);
+      ASSERT_NEAR(y[static_cast<size_t>(i)], expected, 1e-6) << width << " row " << row;
+    }
+  }
+}
+
+TEST_P(Smear, ASequenceFedInPiecesHasTheSameBits) {
+  const int64_t width = 768, n_rows = 150;
+  const std::vector<float> x = random_floats(18, n_rows * width), gate = random_floats(19, 24);
+  std::vector<float> whole(x.size()), pieces(x.size());
+  const std::vector<SequenceRows> once = {sequence_of(0, n_rows, nullptr)};
+  kernels().smear(device(), once, gate.data(), 24, 0.5F, x.data(), whole.data(), width);
+  for (int64_t row = 0; row < n_rows; row += 50) {
+    const std::vector<SequenceRows> part = {
+        sequence_of(0, 50, row == 0 ? nullptr : x.data() + (row - 1) * width)};
+    kernels().smear(device(), part, gate.data(), 24, 0.5F, x.data() + row * width,
+                    pieces.data() + row * width, width);
+  }
+  EXPECT_TRUE(same_bits(whole.data(), pieces.data(), n_rows * width));
+}
+
+}  // namespace
+}  // namespace nanochat::testing
