@@ -9,61 +9,55 @@ namespace nanochat {
 
 namespace {
 
-int64_t checked_capacity(const Model& model, int64_t capacity) {
-  if (capacity < 0) {
-    throw Error(Status::invalid_argument)
-        .subject("capacity")
-        .say("session capacity {}, expected at least 0", capacity);
-  }
-  if (capacity == 0) capacity = model.config().sequence_len;
-  const int64_t n_positions = model.weights().n_rope_positions;
-  if (capacity > n_positions) {
-    throw Error(Status::out_of_range)
-        .subject("capacity")
-        .say("session capacity {}, but the model has rotary positions for {} tokens", capacity, n_positions);
-  }
-  return capacity;
-}
-
-std::shared_ptr<const Model> required(std::shared_ptr<const Model> model) {
+KvCache make_cache(std::shared_ptr<const Model> model, int64_t capacity) {
   if (!model) throw Error(Status::invalid_argument).subject("model").say("a session needs a model, got none");
-  return model;
+  if (capacity == 0) capacity = model->config().sequence_len;
+  return {std::move(model), capacity};
 }
 
 }  // namespace
 
 Session::Session(std::shared_ptr<const Model> model, int64_t capacity)
-    : Session(KvCache(required(model), checked_capacity(*model, capacity))) {}
+    : Session(make_cache(std::move(model), capacity)) {}
+
+Session::Session(KvCache cache) : cache_(std::move(cache)) {
+  tokens_.reserve(static_cast<size_t>(capacity()));
+}
 
 std::unique_ptr<Session> Session::copy() const {
   auto twin = std::make_unique<Session>(Session(cache_.clone()));
-  twin->tokens_ = tokens_;
+  twin->tokens_.assign(tokens_.begin(), tokens_.end());
   twin->last_logits_ = last_logits_;
   return twin;
 }
 
+float* Session::spare_logits() {
+  spare_logits_.resize(static_cast<size_t>(config().vocab_size));
+  return spare_logits_.data();
+}
+
 // Everything that can fail happens before the first change; forward() itself keeps the cache's length when it
-// throws.
+// throws, and what it lets through fits into the room that is reserved.
 void Session::append(std::span<const int32_t> tokens, LogitRows which, float* logits, const Watch& watch) {
-  if (tokens.empty())
+  if (tokens.empty()) {
     throw Error(Status::invalid_argument).subject("tokens").say("0 tokens to append, expected 1 or more");
+  }
   if (which != LogitRows::none && logits == nullptr) {
     throw Error(Status::invalid_argument)
         .subject("logits")
         .say("logits were asked for, but there is no place for them");
   }
-  const auto n_vocab = static_cast<size_t>(config().vocab_size);
-  tokens_.reserve(tokens_.size() + tokens.size());
   // The last row is computed even for LogitRows::none: it costs one row, and a generation can start from it.
-  std::vector<float> last(n_vocab);
+  float* last = spare_logits();
+  const size_t n_vocab = spare_logits_.size();
   const bool all = which == LogitRows::all;
   const SequenceInput input{&cache_, tokens, all ? LogitRows::all : LogitRows::last};
-  forward(model(), {&input, 1}, all ? logits : last.data(), watch);
+  forward(model(), {&input, 1}, all ? logits : last, watch);
 
-  if (all) std::copy_n(logits + (tokens.size() - 1) * n_vocab, n_vocab, last.data());
-  if (which == LogitRows::last) std::copy(last.begin(), last.end(), logits);
+  if (all) std::copy_n(logits + (tokens.size() - 1) * n_vocab, n_vocab, last);
+  if (which == LogitRows::last) std::copy_n(last, n_vocab, logits);
   tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
-  last_logits_.swap(last);
+  last_logits_.swap(spare_logits_);
   ++revision_;
 }
 
@@ -84,18 +78,18 @@ void Session::restore_logits(const Watch& watch) {
   if (!last_logits_.empty()) return;
   if (tokens_.empty())
     throw Error(Status::invalid_state).say("an empty session has no last token to evaluate");
-  std::vector<float> last(static_cast<size_t>(config().vocab_size));
+  float* last = spare_logits();
   const int64_t length = cache_.length();
   cache_.truncate(length - 1);
   const SequenceInput input{&cache_, {&tokens_.back(), 1}, LogitRows::last};
   try {
-    forward(model(), {&input, 1}, last.data(), watch);
+    forward(model(), {&input, 1}, last, watch);
   } catch (...) {
     // What was written over that position are the bits it had: one order of operations, whatever the call.
     cache_.advance(length - cache_.length());
     throw;
   }
-  last_logits_.swap(last);
+  last_logits_.swap(spare_logits_);
 }
 
 void Session::slide(int64_t n_keep, int64_t n_drop, const Watch& watch) {

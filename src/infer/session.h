@@ -50,10 +50,13 @@ class Session final : public LogitSource {
                                        int64_t capacity);
 
  private:
-  explicit Session(KvCache cache) : cache_(std::move(cache)) {}
+  explicit Session(KvCache cache);
+  float* spare_logits();
+
   KvCache cache_;
-  std::vector<int32_t> tokens_;
+  std::vector<int32_t> tokens_;  // room for the whole capacity is reserved
   std::vector<float> last_logits_;
+  std::vector<float> spare_logits_;  // where the next ones are computed
   uint64_t revision_ = 0;
 };
 

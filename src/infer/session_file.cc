@@ -205,7 +205,7 @@ std::unique_ptr<Session> Session::load(std::shared_ptr<const Model> model, const
   } catch (const Error& error) {
     throw fault(error.status(), path).say("{}: {}", path, error.message()).cause(error);
   }
-  session->tokens_ = std::move(tokens);
+  session->tokens_.assign(tokens.begin(), tokens.end());
   session->last_logits_ = values_of<float>(payload.logits);
   return session;
 }

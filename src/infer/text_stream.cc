@@ -1,6 +1,7 @@
 #include "infer/text_stream.h"
 
 #include <algorithm>
+#include <optional>
 #include <string_view>
 #include <utility>
 
@@ -38,6 +39,15 @@ size_t beginning_length(std::string_view text, const std::vector<std::string>& s
   return longest;
 }
 
+std::optional<std::string> bytes_of(const Tokenizer& tokenizer, TokenId token, bool is_first) {
+  try {
+    return tokenizer.token_bytes(token, is_first, true);
+  } catch (const Error& error) {
+    if (error.status() == Status::out_of_range) return std::nullopt;
+    throw;
+  }
+}
+
 }  // namespace
 
 TextStream::TextStream(std::shared_ptr<const Tokenizer> tokenizer, std::vector<std::string> stop_strings,
@@ -58,8 +68,10 @@ TextStream::TextStream(std::shared_ptr<const Tokenizer> tokenizer, std::vector<s
 }
 
 std::string TextStream::push(TokenId token) {
-  if (stopped_ || token < 0 || token >= tokenizer_->vocab_size() || tokenizer_->is_special(token)) return {};
-  bytes_ += tokenizer_->token_bytes(token, is_first_, true);
+  if (stopped_ || tokenizer_->is_special(token)) return {};
+  const std::optional<std::string> token_bytes = bytes_of(*tokenizer_, token, is_first_);
+  if (!token_bytes) return {};
+  bytes_ += *token_bytes;
   is_first_ = false;
   const size_t n_complete = complete_utf8_prefix(bytes_);
   const std::string text = replace_invalid_utf8(std::string_view(bytes_).substr(0, n_complete));

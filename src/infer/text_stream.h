@@ -23,7 +23,7 @@ class TextStream {
              TextStart start);
 
   // What became certain with this token; what may still begin a stop string or a character is held back.
-  // A token outside the tokenizer's vocabulary (a padded model's) has no text.
+  // A token that the tokenizer does not have (a padded model's) has no text.
   std::string push(TokenId token);
 
   // What was held back, when no token comes any more. It can complete a stop string that contains U+FFFD.

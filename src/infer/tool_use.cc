@@ -25,6 +25,16 @@ TokenId required_special(const Tokenizer& tokenizer, std::string_view text) {
   return id;
 }
 
+// A token that the tokenizer does not have (a padded model's) makes it no expression.
+std::string text_of(const Tokenizer& tokenizer, const std::vector<TokenId>& tokens) {
+  try {
+    return tokenizer.decode(tokens, false);
+  } catch (const Error& error) {
+    if (error.status() == Status::out_of_range) return {};
+    throw;
+  }
+}
+
 }  // namespace
 
 CalculatorTool::CalculatorTool(std::shared_ptr<const Tokenizer> tokenizer)
@@ -49,10 +59,7 @@ void CalculatorTool::push(TokenId token) {
 
 void CalculatorTool::answer() {
   if (expression_.empty() || expression_.size() == kMaxExpressionTokens) return;
-  for (const TokenId token : expression_) {
-    if (token < 0 || token >= tokenizer_->vocab_size()) return;  // a padded model's: no text, no expression
-  }
-  const std::optional<std::string> result = use_calculator(tokenizer_->decode(expression_, false));
+  const std::optional<std::string> result = use_calculator(text_of(*tokenizer_, expression_));
   if (!result) return;
   std::vector<TokenId> output{output_start_};
   tokenizer_->encode(*result, EncodeOptions{}, output);
