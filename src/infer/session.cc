@@ -9,31 +9,16 @@ namespace nanochat {
 
 namespace {
 
-int64_t checked_capacity(const Model& model, int64_t capacity) {
-  if (capacity < 0) {
-    throw Error(Status::invalid_argument)
-        .subject("capacity")
-        .say("session capacity {}, expected at least 0", capacity);
-  }
-  if (capacity == 0) capacity = model.config().sequence_len;
-  const int64_t n_positions = model.weights().n_rope_positions;
-  if (capacity > n_positions) {
-    throw Error(Status::out_of_range)
-        .subject("capacity")
-        .say("session capacity {}, but the model has rotary positions for {} tokens", capacity, n_positions);
-  }
-  return capacity;
-}
-
-std::shared_ptr<const Model> required(std::shared_ptr<const Model> model) {
+KvCache make_cache(std::shared_ptr<const Model> model, int64_t capacity) {
   if (!model) throw Error(Status::invalid_argument).subject("model").say("a session needs a model, got none");
-  return model;
+  if (capacity == 0) capacity = model->config().sequence_len;
+  return {std::move(model), capacity};
 }
 
 }  // namespace
 
 Session::Session(std::shared_ptr<const Model> model, int64_t capacity)
-    : Session(KvCache(required(model), checked_capacity(*model, capacity))) {}
+    : Session(make_cache(std::move(model), capacity)) {}
 
 Session::Session(KvCache cache) : cache_(std::move(cache)) {
   tokens_.reserve(static_cast<size_t>(capacity()));
