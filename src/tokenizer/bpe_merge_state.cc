@@ -22,8 +22,33 @@ void BpeMergeState::add_piece(std::string_view piece, uint64_t count) {
   pieces_.push_back({begin, begin + static_cast<uint32_t>(piece.size()), count});
   for (const char byte : piece) slots_.push_back(static_cast<unsigned char>(byte));
   piece_of_slot_.insert(piece_of_slot_.end(), piece.size(), index);
-  for (uint32_t slot = begin; slot + 1 < slots_.size(); ++slot)
-    add_pair(slots_[slot], slots_[slot + 1], slot, count);
+}
+
+// Each chunk of pieces is counted on its own; chunk after chunk is then added, so slots stay ascending.
+void BpeMergeState::count_pairs(ThreadPool& threads) {
+  constexpr size_t kPiecesPerChunk = 16384;
+  using Counts = std::unordered_map<uint64_t, Pair>;
+  std::vector<Counts> chunks((pieces_.size() + kPiecesPerChunk - 1) / kPiecesPerChunk);
+  threads.parallel_for(static_cast<int64_t>(chunks.size()), 1, [&](int64_t first, int64_t last) {
+    for (auto chunk = static_cast<size_t>(first); chunk < static_cast<size_t>(last); ++chunk) {
+      const size_t end = std::min(pieces_.size(), (chunk + 1) * kPiecesPerChunk);
+      for (size_t i = chunk * kPiecesPerChunk; i < end; ++i) {
+        for (uint32_t slot = pieces_[i].begin; slot + 1 < pieces_[i].end; ++slot) {
+          Pair& entry = chunks[chunk][pair_of(slots_[slot], slots_[slot + 1])];
+          entry.count += pieces_[i].count;
+          entry.slots.push_back(slot);
+        }
+      }
+    }
+  });
+  for (Counts& counts : chunks) {
+    for (const auto& [pair, counted] : counts) {
+      Pair& entry = find_or_add(pair);
+      entry.count += counted.count;
+      entry.slots.insert(entry.slots.end(), counted.slots.begin(), counted.slots.end());
+    }
+    Counts().swap(counts);
+  }
 }
 
 uint64_t BpeMergeState::count_of(uint64_t pair) const {
