@@ -45,20 +45,32 @@ target_link_libraries(nanochat_objects
          ${CMAKE_DL_LIBS})
 
 file(GLOB capi_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/capi/*.cc)
-add_library(nanochat ${capi_sources} $<TARGET_OBJECTS:nanochat_objects>)
+add_library(nanochat_capi OBJECT ${capi_sources})
+target_compile_definitions(nanochat_capi PRIVATE NANOCHAT_BUILDING)
+target_include_directories(nanochat_capi PRIVATE ${PROJECT_SOURCE_DIR}/include)
+target_link_libraries(nanochat_capi PRIVATE nanochat_objects)
+
+# What both forms of the library share; the shared one keeps its dependencies to itself.
+function(nanochat_describe_library target)
+  set_target_properties(${target} PROPERTIES OUTPUT_NAME nanochat LINKER_LANGUAGE CXX)
+  target_include_directories(${target}
+    PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+  target_link_libraries(${target} PRIVATE
+    $<BUILD_INTERFACE:nanochat_flags> Threads::Threads
+    $<BUILD_INTERFACE:PkgConfig::ZSTD> $<BUILD_INTERFACE:PkgConfig::UTF8PROC> ${CMAKE_DL_LIBS})
+endfunction()
+
+add_library(nanochat $<TARGET_OBJECTS:nanochat_capi> $<TARGET_OBJECTS:nanochat_objects>)
 add_library(nanochat::nanochat ALIAS nanochat)
+nanochat_describe_library(nanochat)
 set_target_properties(nanochat PROPERTIES
   VERSION ${PROJECT_VERSION}
-  SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR}
-  LINKER_LANGUAGE CXX)
-target_compile_definitions(nanochat PRIVATE NANOCHAT_BUILDING)
-target_include_directories(nanochat
-  PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>
-  PRIVATE ${PROJECT_SOURCE_DIR}/src)
-target_link_libraries(nanochat PRIVATE
-  $<BUILD_INTERFACE:nanochat_flags> Threads::Threads
-  $<BUILD_INTERFACE:PkgConfig::ZSTD> $<BUILD_INTERFACE:PkgConfig::UTF8PROC>
-  $<BUILD_INTERFACE:nlohmann_json::nlohmann_json> ${CMAKE_DL_LIBS})
+  SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
+if(BUILD_SHARED_LIBS AND NANOCHAT_STATIC)
+  add_library(nanochat_static STATIC $<TARGET_OBJECTS:nanochat_capi> $<TARGET_OBJECTS:nanochat_objects>)
+  add_library(nanochat::nanochat_static ALIAS nanochat_static)
+  nanochat_describe_library(nanochat_static)
+endif()
 if(BUILD_SHARED_LIBS)
   set(version_script ${PROJECT_SOURCE_DIR}/pkgconfig/nanochat.map)
   target_link_options(nanochat PRIVATE -Wl,--version-script=${version_script} -Wl,--exclude-libs,ALL

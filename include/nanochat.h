@@ -389,7 +389,7 @@ enum nanochat_render_values {
  *               optional system message; assistant content may be a list of {"type":"text"|"python"|"python_output",
  *               "text":...}. Text is never read as special tokens.
  * mode          enum nanochat_render_values
- * max_tokens    truncates from the end; 0: 2048
+ * max_tokens    truncates from the end; 0: 2048, and no limit for NANOCHAT_RENDER_REPLY
  * ids, mask     [capacity] each; mask may be NULL
  * out_n         receives the number of ids, also when they do not fit
  *

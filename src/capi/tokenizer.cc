@@ -177,7 +177,7 @@ nanochat_status nanochat_tokenizer_render(const nanochat_tokenizer* tokenizer, c
     } else if (mode == NANOCHAT_RENDER_COMPLETION) {
       rendered.ids = render_for_completion(encoder, document, limit);
     } else {
-      rendered.ids = render_for_reply(encoder, document, limit);
+      rendered.ids = render_for_reply(encoder, document, static_cast<int64_t>(max_tokens));
     }
     export_ids(rendered.ids, rendered.mask.empty() ? nullptr : rendered.mask.data(), ids, mask, capacity, out_n);
   });

@@ -4,6 +4,8 @@
 
 #include "base/error.h"
 #include "kernels/cpu/reference.h"
+#include "kernels/simd/bodies.h"
+#include "kernels/simd_kernels.h"
 
 namespace nanochat {
 
@@ -15,10 +17,41 @@ struct CpuIsa {
   const SimdBodies* bodies;
 };
 
-// In ascending order of speed.
+// In ascending order of speed. __builtin_cpu_supports asks the processor and whether the system saves its
+// registers.
 std::vector<CpuIsa> isas_of_this_machine() {
   std::vector<CpuIsa> isas = {{"reference", true, nullptr}};
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+                    __builtin_cpu_supports("f16c") && __builtin_cpu_supports("bmi2");
+  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  const bool bf16 = avx512 && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16");
+  isas.push_back({"avx2", avx2, &kAvx2Bodies});
+  isas.push_back({"avx512", avx512, &kAvx512Bodies});
+  isas.push_back({"avx512_bf16", bf16, &kAvx512Bf16Bodies});
+#endif
   return isas;
+}
+
+Kernels simd_kernels() {
+  Kernels table = reference_kernels();  // what only copies stays
+  table.pack_rows = simd::pack_rows;
+  table.find_not_finite = simd::find_not_finite;
+  table.embed = simd::embed;
+  table.linear = simd::linear;
+  table.rms_norm = simd::rms_norm;
+  table.rope = simd::rope;
+  table.attention = simd::attention;
+  table.relu2 = simd::relu2;
+  table.swiglu = simd::swiglu;
+  table.scale_add = simd::scale_add;
+  table.softcap = simd::softcap;
+  table.value_embedding = simd::value_embedding;
+  table.smear = simd::smear;
+  table.measure_rates = simd::measure_rates;
+  return table;
 }
 
 }  // namespace
@@ -47,7 +80,7 @@ CpuDevice::CpuDevice(std::shared_ptr<Memory> memory, std::shared_ptr<ThreadPool>
     : Device(std::move(memory), std::move(threads), std::move(log)),
       isa_(std::move(isa)),
       bodies_(bodies),
-      kernels_(reference_kernels()) {}
+      kernels_(bodies == nullptr ? reference_kernels() : simd_kernels()) {}
 
 void CpuDevice::copy_to_device(void* target, const void* source, size_t bytes) {
   copy(target, source, bytes);

@@ -7,8 +7,6 @@
 namespace nanochat {
 namespace {
 
-constexpr int64_t kDefaultMaxTokens = 2048;
-
 struct Message {
   size_t index;  // in the conversation as given, for errors
   std::string role;
@@ -185,7 +183,8 @@ RenderedConversation render_conversation(const Tokenizer& tokenizer, const Json&
   return writer.take();
 }
 
-std::vector<TokenId> render_for_completion(const Tokenizer& tokenizer, const Json& conversation) {
+std::vector<TokenId> render_for_completion(const Tokenizer& tokenizer, const Json& conversation,
+                                           int64_t max_tokens) {
   std::vector<Message> messages = read_messages(conversation);
   const Message& last = messages.back();
   if (last.role != "assistant") {
@@ -193,18 +192,20 @@ std::vector<TokenId> render_for_completion(const Tokenizer& tokenizer, const Jso
   }
   messages.pop_back();
   ConversationWriter writer = write_messages(tokenizer, messages);
-  writer.truncate(kDefaultMaxTokens);
+  writer.truncate(max_tokens);
   writer.start_reply();
   return writer.take().ids;
 }
 
-std::vector<TokenId> render_for_reply(const Tokenizer& tokenizer, const Json& conversation) {
+std::vector<TokenId> render_for_reply(const Tokenizer& tokenizer, const Json& conversation,
+                                      int64_t max_tokens) {
   const std::vector<Message> messages = read_messages(conversation);
   const Message& last = messages.back();
   if (last.role != "user") {
     refuse(last.index, last.role, "expected role 'user' in the last message, which is to be answered");
   }
   ConversationWriter writer = write_messages(tokenizer, messages);
+  if (max_tokens > 0) writer.truncate(max_tokens);
   writer.start_reply();
   return writer.take().ids;
 }

@@ -21,11 +21,14 @@ struct RenderedConversation {
 RenderedConversation render_conversation(const Tokenizer& tokenizer, const Json& conversation,
                                          int64_t max_tokens = 2048);
 
-// The last message must be the assistant's; it is dropped, the rest rendered (at most 2048 tokens) and
+// The last message must be the assistant's; it is dropped, the rest rendered (at most max_tokens) and
 // <|assistant_start|> appended.
-std::vector<TokenId> render_for_completion(const Tokenizer& tokenizer, const Json& conversation);
+std::vector<TokenId> render_for_completion(const Tokenizer& tokenizer, const Json& conversation,
+                                           int64_t max_tokens = 2048);
 
-// For chat: messages end with the user's; renders all of them and appends <|assistant_start|>.
-std::vector<TokenId> render_for_reply(const Tokenizer& tokenizer, const Json& conversation);
+// For chat: messages end with the user's; renders all of them (at most max_tokens; 0: no limit) and appends
+// <|assistant_start|>.
+std::vector<TokenId> render_for_reply(const Tokenizer& tokenizer, const Json& conversation,
+                                      int64_t max_tokens = 0);
 
 }  // namespace nanochat

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# The first command of a newcomer: builds libnanochat and lets a very small model tell a story.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+. tests/packages.sh
+
+build=build/demo
+model=tests/data/models/stories260K
+log=$build/demo.log
+
+fail() {
+  echo "demo.sh: $1" >&2
+  [ ! -f "$log" ] || { echo "The last lines of $log:" >&2; tail -n 20 "$log" >&2; }
+  exit 1
+}
+
+# Shows what is going on in one line; the rest goes to the log.
+step() {
+  echo "$1 ..." >&2
+  shift
+  "$@" >> "$log" 2>&1 || fail "'$*' failed"
+}
+
+[ "$(uname -m)" = x86_64 ] || [ "$(uname -m)" = aarch64 ] || fail "needs a 64-bit x86 or ARM machine, this is $(uname -m)"
+mkdir -p "$build"
+: > "$log"
+install_packages g++ cmake ninja-build pkg-config libzstd-dev libutf8proc-dev nlohmann-json3-dev libxxhash-dev \
+  libcli11-dev || fail "some packages are missing and could not be installed"
+
+step "Configuring" cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DNANOCHAT_TESTS=OFF \
+  -DNANOCHAT_EXAMPLES=ON -DNANOCHAT_STATIC=OFF -DCMAKE_UNITY_BUILD=ON
+step "Building (some minutes the first time)" cmake --build "$build" --target example_stream nanochat_cli
+
+echo "A model with 260,000 weights tells a story:" >&2
+echo >&2
+"$build/examples/stream" "$model" "" 200 || fail "the story was not told"
+cat >&2 <<END
+
+The same from the command line:  $build/bin/nanochat infer --model $model "Once upon a time"
+The program behind this:         examples/c/stream.c
+END

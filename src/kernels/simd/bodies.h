@@ -1,0 +1,95 @@
+// What one instruction set supplies: bodies over ranges, on raw pointers. src/kernels/*.cc cuts the work over
+// threads and calls them.
+//
+// An isa_<name>.cc is compiled for processors that this machine may not be, so it must not emit an inline or
+// template function that the linker could choose for everybody. Hence no standard containers here, and
+// everything in the .inc files is in an unnamed namespace. tests/abi/isa_symbols.sh checks the objects.
+#pragma once
+
+#include <cstdint>
+
+#include "tensor/dtype.h"
+
+namespace nanochat {
+
+struct LinearTask {
+  DType dtype;
+  int64_t n, k;
+  const void* w;  // packed panels
+  const void* x;  // bf16 weights: rounded rows; f32 weights: floats
+  int64_t x_row_bytes;
+  float* y;
+  int64_t ldy;
+  int64_t add;  // 1: y += , 0: y =
+};
+
+// Some rows of one sequence under one key-value head.
+struct AttentionTask {
+  const float* q;  // of the unit's first row and head
+  float* y;
+  int64_t ldq, ldy;         // between rows; heads of a row lie head_dim apart
+  const float *k, *v;       // this head's cache, from position 0
+  int64_t position;         // of the first row
+  int64_t n_rows, n_heads;  // heads share k and v
+  int64_t head_dim, window_left;
+  float scale;
+};
+
+struct PackTask {
+  const void* source;  // [n_rows, k]
+  DType source_dtype, target_dtype;
+  int64_t first_row, n_rows, n, k;
+  void* target;
+};
+
+struct ValueEmbeddingTask {
+  const int32_t* ids;
+  const void* table;
+  DType dtype;
+  const float* gate;
+  int64_t n_channels;
+  float scale;
+  const float* x;
+  int64_t ldx;
+  float* v;
+  int64_t ldv, n_kv_head, head_dim;
+};
+
+struct SimdBodies {
+  // linear. The bytes of a row of x for bf16 weights, rows begin..end of such x, and a rectangle of y.
+  int64_t (*rounded_row_bytes)(int64_t k);
+  void (*round_rows)(const float* x, int64_t ldx, int64_t k, int64_t begin, int64_t end, void* rounded);
+  void (*linear)(const LinearTask& task, int64_t panel, int64_t row_begin, int64_t row_end);
+
+  // attention. At most attention_max_queries rows * heads in one task; scratch aligned to 64 bytes.
+  int64_t attention_max_queries;
+  int64_t (*attention_scratch_bytes)(int64_t n_queries, int64_t head_dim);
+  void (*attention)(const AttentionTask& task, void* scratch);
+
+  // weights. pack_panel returns the first index of the source that is not finite, or -1.
+  int64_t (*pack_panel)(const PackTask& task, int64_t panel);
+  int64_t (*find_not_finite)(const void* data, DType dtype, int64_t begin, int64_t end);
+  void (*widen)(const void* source, DType dtype, int64_t first, int64_t n, float* target);
+
+  void (*rms_norm)(const float* x, float* y, int64_t width, float eps, float gain, const float* weight);
+  void (*rope)(float* x, int64_t n_heads, int64_t head_dim, const float* cos, const float* sin);
+  void (*relu2)(float* x, int64_t n);
+  void (*swiglu)(const float* gate, const float* up, float* y, int64_t n);
+  void (*scale_add)(float a, const float* x, float b, float* y, int64_t n);
+  void (*softcap)(float* x, int64_t n, float cap);
+  void (*value_embedding)(const ValueEmbeddingTask& task, int64_t begin, int64_t end);
+  void (*smear)(const float* gate, int64_t n_channels, float lambda, const float* x, const float* previous,
+                float* y, int64_t width);
+
+  // What the machine can do: see kernels/rates.h.
+  int64_t (*f32_multiply_add)(int64_t iterations);
+  int64_t (*bf16_multiply_add)(int64_t iterations);
+  float (*sum)(const float* data, int64_t n);
+};
+
+extern const SimdBodies kAvx2Bodies;
+extern const SimdBodies kAvx512Bodies;
+extern const SimdBodies kAvx512Bf16Bodies;
+extern const SimdBodies kNeonBodies;
+
+}  // namespace nanochat

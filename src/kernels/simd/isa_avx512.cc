@@ -1,0 +1,9 @@
+#include "kernels/simd/bodies.h"
+#include "kernels/simd/bodies.inc"
+#include "kernels/simd/vector_avx512.h"
+
+namespace nanochat {
+
+const SimdBodies kAvx512Bodies = kBodies;
+
+}  // namespace nanochat

@@ -1,0 +1,42 @@
+// The table of a CpuDevice with SimdBodies: these functions cut the work over the device's threads and leave
+// each piece to the bodies of its instruction set. Contracts: tensor/kernels.h.
+#pragma once
+
+#include "kernels/cpu_device.h"
+#include "kernels/simd/bodies.h"
+#include "tensor/kernels.h"
+
+namespace nanochat::simd {
+
+// Only a CpuDevice that has bodies carries this table.
+inline const SimdBodies& bodies_of(Device& device) { return static_cast<CpuDevice&>(device).bodies(); }
+
+int64_t pack_rows(Device& device, const PackedMatrix& target, int64_t first_row, int64_t n_rows,
+                  const void* source, DType source_dtype);
+int64_t find_not_finite(Device& device, const void* data, DType dtype, int64_t n);
+
+void embed(Device& device, const void* table, DType dtype, std::span<const int32_t> ids, int64_t width,
+           float* target);
+void linear(Device& device, const PackedMatrix& w, const float* x, int64_t ldx, int64_t m, float* y,
+            int64_t ldy, LinearOutput output);
+void rms_norm(Device& device, const float* x, int64_t ldx, float* y, int64_t ldy, int64_t n_rows,
+              int64_t n_groups, int64_t width, float eps, float gain, const float* weight);
+void rope(Device& device, float* x, int64_t ldx, std::span<const int32_t> positions, int64_t n_heads,
+          int64_t head_dim, const float* cos, const float* sin);
+void attention(Device& device, std::span<const SequenceRows> sequences, const AttentionShape& shape,
+               const float* q, int64_t ldq, float* y, int64_t ldy);
+
+void relu2(Device& device, float* x, int64_t n);
+void swiglu(Device& device, const float* x, float* y, int64_t n_rows, int64_t width);
+void scale_add(Device& device, float a, const float* x, float b, float* y, int64_t n);
+void softcap(Device& device, float* x, int64_t n, float cap);
+
+void value_embedding(Device& device, std::span<const int32_t> ids, const void* table, DType dtype,
+                     const float* gate, int64_t n_channels, float scale, const float* x, int64_t ldx,
+                     float* v, int64_t ldv, int64_t n_kv_head, int64_t head_dim);
+void smear(Device& device, std::span<const SequenceRows> sequences, const float* gate, int64_t n_channels,
+           float lambda, const float* x, float* y, int64_t width);
+
+MeasuredRates measure_rates(Device& device);
+
+}  // namespace nanochat::simd

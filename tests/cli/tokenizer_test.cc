@@ -1,0 +1,149 @@
+// nanochat tokenizer train, encode, decode.
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "program_run.h"
+
+namespace nanochat::test {
+namespace {
+
+using nlohmann::json;
+
+std::string story_tokenizer() { return story_model() + "/tokenizer.json"; }
+
+ProgramRun encode(const std::string& tokenizer, std::string_view text, const std::string& more = {}) {
+  std::vector<std::string> arguments = {"tokenizer", "encode", "--tokenizer", tokenizer};
+  if (!more.empty()) arguments.push_back(more);
+  return run_program(arguments, text);
+}
+
+ProgramRun decode(const std::string& tokenizer, std::string_view ids) {
+  return run_program({"tokenizer", "decode", "--tokenizer", tokenizer}, ids);
+}
+
+TEST(TokenizerCommand, DecodesWhatItEncoded) {
+  const std::string text = "One day, na\xc3\xafve L\xc3\xadly saw \xf0\x9f\x90\x88.\n\tAnd then?";
+  const ProgramRun ids = encode(story_tokenizer(), text);
+  ASSERT_EQ(ids.exit_code, 0) << ids.err;
+  EXPECT_EQ(ids.err, "");
+  EXPECT_TRUE(json::parse(ids.out).is_array());
+  EXPECT_EQ(decode(story_tokenizer(), ids.out).out, text);
+}
+
+TEST(TokenizerCommand, AddsBosOnlyWhenAsked) {
+  const json plain = json::parse(encode(story_tokenizer(), "Once").out);
+  const json added = json::parse(encode(story_tokenizer(), "Once", "--add-specials").out);
+  EXPECT_EQ(added.size(), plain.size() + 1);
+  EXPECT_EQ(added.at(0), 1);
+}
+
+TEST(TokenizerCommand, WritesAndReadsFiles) {
+  const ScratchFolder scratch;
+  const std::string text = scratch.write("text", "Once upon a time");
+  const std::string ids = scratch.path("ids.json");
+  EXPECT_EQ(
+      run_program({"tokenizer", "encode", "--tokenizer", story_model(), "--input", text, "--output", ids})
+          .out,
+      "");
+  const std::string back = scratch.path("back");
+  EXPECT_EQ(
+      run_program({"tokenizer", "decode", "--tokenizer", story_model(), "--input", ids, "--output", back})
+          .out,
+      "");
+  EXPECT_EQ(read_file(back), "Once upon a time");
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(scratch.folder()), {}), 3)
+      << "temporary files left";
+}
+
+// ids made by the reference trainer and encoder, see tests/data/golden/README.md
+TEST(TokenizerCommand, TrainsTheReferencesTokenizer) {
+  const ScratchFolder scratch;
+  const std::string tokenizer = scratch.path("tokenizer.json");
+  const ProgramRun run = run_program(
+      {"tokenizer", "train", "--input", test_data("golden/tokenizer/corpus/tinyshakespeare.txt"),
+       "--documents", "file", "--vocab-size", "512", "--pattern", "nanochat", "--output", tokenizer});
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_EQ(run.out, "");
+  const json strings = json::parse(read_file(test_data("golden/tokenizer/tinyshakespeare_512/encode.json")));
+  ASSERT_GT(strings.size(), 10U);
+  for (size_t i = 0; i < strings.size(); i += 3) {
+    const json& entry = strings[i];
+    EXPECT_EQ(json::parse(encode(tokenizer, entry.at("text").get<std::string>()).out), entry.at("ids"))
+        << entry.at("text");
+  }
+}
+
+TEST(TokenizerCommand, TakesLinesOrFilesAsDocuments) {
+  const ScratchFolder scratch;
+  // A piece of white space may hold two line breaks, a line holds none.
+  const std::string input = scratch.write("text", "a\n\na\n\na\n\na\n\n");
+  const auto double_break = [&](const char* documents) {
+    const std::string tokenizer = scratch.path(std::string(documents) + ".json");
+    const ProgramRun run = run_program({"tokenizer", "train", "--input", input, "--documents", documents,
+                                        "--vocab-size", "266", "--output", tokenizer, "--no-progress"});
+    EXPECT_EQ(run.exit_code, 0) << run.err;
+    EXPECT_EQ(run.err, "");
+    return json::parse(encode(tokenizer, "\n\n").out).size();
+  };
+  EXPECT_EQ(double_break("file"), 1U);
+  EXPECT_EQ(double_break("line"), 2U);
+}
+
+TEST(TokenizerCommand, RefusesToTrainFromAFileThatIsNotThere) {
+  const ScratchFolder scratch;
+  const ProgramRun run = run_program(
+      {"tokenizer", "train", "--input", scratch.path("absent"), "--output", scratch.path("t.json")});
+  EXPECT_EQ(run.exit_code, 1);
+  EXPECT_NE(run.err.find(scratch.path("absent") + ": cannot open: No such file"), std::string::npos)
+      << run.err;
+  EXPECT_FALSE(std::filesystem::exists(scratch.path("t.json")));
+}
+
+TEST(TokenizerCommand, RefusesATokenizerThatIsNotThere) {
+  const ProgramRun run = encode("/no/such/tokenizer.json", "text");
+  EXPECT_EQ(run.exit_code, 1);
+  EXPECT_NE(run.err.find("/no/such/tokenizer.json"), std::string::npos) << run.err;
+}
+
+struct BadIds {
+  const char* json;
+  const char* complaint;
+};
+
+class HostileIds : public testing::TestWithParam<BadIds> {};
+
+TEST_P(HostileIds, AreRefusedWithTheFileAndTheValue) {
+  const ScratchFolder scratch;
+  const std::string file = scratch.write("ids.json", GetParam().json);
+  const ProgramRun run =
+      run_program({"tokenizer", "decode", "--tokenizer", story_tokenizer(), "--input", file});
+  EXPECT_EQ(run.exit_code, 1);
+  EXPECT_EQ(run.out, "");
+  EXPECT_NE(run.err.find(file), std::string::npos) << run.err;
+  EXPECT_NE(run.err.find(GetParam().complaint), std::string::npos) << run.err;
+}
+
+INSTANTIATE_TEST_SUITE_P(TokenizerCommand, HostileIds,
+                         testing::Values(BadIds{"", "not JSON"}, BadIds{"[1, 2", "not JSON: error at byte 6"},
+                                         BadIds{"{}", "an object"}, BadIds{"[5, -3]", "[1] is -3"},
+                                         BadIds{"[1.0]", "[0] is 1.0, not a token id"},
+                                         BadIds{"[\"7\"]", "[0] is \"7\""}, BadIds{"[[1]]", "[0] is a list"},
+                                         BadIds{"[null]", "null"}, BadIds{"[2147483648]", "2147483648"},
+                                         BadIds{"[18446744073709551615]", "18446744073709551615"},
+                                         BadIds{"[184467440737095516150]", "not a token id"},
+                                         BadIds{"[1, 512]", "[1] is 512"}, BadIds{"[1] x", "not JSON"}));
+
+TEST(TokenizerCommand, SurvivesDeeplyNestedJson) {
+  const ScratchFolder scratch;
+  const std::string file = scratch.write("deep.json", std::string(1000000, '['));
+  const ProgramRun run =
+      run_program({"tokenizer", "decode", "--tokenizer", story_tokenizer(), "--input", file});
+  EXPECT_EQ(run.exit_code, 1);
+}
+
+}  // namespace
+}  // namespace nanochat::test
