@@ -26,4 +26,15 @@ std::string PipelineNormalizer::apply(std::string_view text) const {
   return result;
 }
 
+size_t PipelineNormalizer::size_bound(size_t text_bytes, size_t n_segments) const {
+  for (const NormalizerStep& step : steps_) {
+    if (step.kind == NormalizerStep::Kind::prepend) {
+      text_bytes += n_segments * step.by.size();
+    } else if (step.by.size() > step.what.size()) {
+      text_bytes *= (step.by.size() + step.what.size() - 1) / step.what.size();
+    }
+  }
+  return text_bytes;
+}
+
 }  // namespace nanochat

@@ -23,6 +23,8 @@ class PipelineNormalizer {
   explicit PipelineNormalizer(std::vector<NormalizerStep> steps) : steps_(std::move(steps)) {}
   bool empty() const { return steps_.empty(); }
   std::string apply(std::string_view text) const;
+  // Of n_segments texts together that have text_bytes between them.
+  size_t size_bound(size_t text_bytes, size_t n_segments) const;
 
  private:
   std::vector<NormalizerStep> steps_;

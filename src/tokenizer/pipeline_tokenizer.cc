@@ -133,6 +133,12 @@ std::string PipelineTokenizer::decode(std::span<const TokenId> ids, bool skip_sp
   return result;
 }
 
+size_t PipelineTokenizer::encode_bound(size_t text_bytes) const {
+  // A token takes a byte at least. Added tokens cut the text into text_bytes + 1 segments at most.
+  return parts_.pre_tokenizer.size_bound(parts_.normalizer.size_bound(text_bytes, text_bytes + 1)) +
+         parts_.prefix.size() + parts_.suffix.size();
+}
+
 std::string PipelineTokenizer::to_json() const {
   std::string out = parts_.json_without_model;
   out.pop_back();

@@ -37,6 +37,7 @@ class PipelineTokenizer final : public Tokenizer {
   void encode(std::string_view text, const EncodeOptions& options, std::vector<TokenId>& ids) const override;
   std::string decode(std::span<const TokenId> ids, bool skip_specials) const override;
   std::string token_bytes(TokenId id, bool is_first, bool skip_specials) const override;
+  size_t encode_bound(size_t text_bytes) const override;
   int32_t vocab_size() const override { return static_cast<int32_t>(kinds_.size()); }
   const std::vector<SpecialToken>& specials() const override { return specials_; }
   TokenId bos() const override { return bos_; }

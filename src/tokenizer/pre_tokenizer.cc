@@ -145,4 +145,11 @@ bool PreTokenizer::is_byte_level() const {
   return std::any_of(steps_.begin(), steps_.end(), [](const Step& step) { return step.to_byte_level; });
 }
 
+size_t PreTokenizer::size_bound(size_t text_bytes) const {
+  for (const PreTokenizerStep& step : steps_) {
+    if (step.space_before) text_bytes *= 2;  // a space for each piece, and no piece is empty
+  }
+  return text_bytes;
+}
+
 }  // namespace nanochat

@@ -53,6 +53,7 @@ class PreTokenizer {
   }
 
   bool is_byte_level() const;
+  size_t size_bound(size_t text_bytes) const;  // of all pieces together
 
  private:
   bool is_one_split() const {  // GPT-2's and nanochat's case: no copies

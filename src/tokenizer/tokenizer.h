@@ -44,6 +44,9 @@ class Tokenizer {
   // tokens through this gives the same bytes as decode().
   virtual std::string token_bytes(TokenId id, bool is_first, bool skip_specials) const = 0;
 
+  // No text of this many bytes gives more ids, whatever the options.
+  virtual size_t encode_bound(size_t text_bytes) const = 0;
+
   virtual int32_t vocab_size() const = 0;  // largest id + 1
   virtual const std::vector<SpecialToken>& specials() const = 0;
   virtual TokenId bos() const = 0;  // -1: none

@@ -1,6 +1,7 @@
 #include "kernels/simd/bodies.h"
-#include "kernels/simd/bodies.inc"
 #include "kernels/simd/vector_avx512.h"
+// The bodies need the vectors.
+#include "kernels/simd/bodies.inc"
 
 namespace nanochat {
 
