@@ -1,0 +1,101 @@
+#include "model/kv_cache.h"
+
+#include "unit/model/model_fixture.h"
+
+namespace nanochat::testing {
+namespace {
+
+using Tokens = std::vector<int32_t>;
+
+class KvCacheTest : public ::testing::TestWithParam<std::string> {
+ protected:
+  std::shared_ptr<Device> device_ = make_device();
+  std::shared_ptr<const Model> model_ = load(golden_path(GetParam()), device_);
+  const Tokens prompt_ = {5, 17, 3, 88, 41, 2, 60}, more_ = {9, 33, 71, 0, 12};
+
+  template <class F>
+  static Error error_of(const F& call) {
+    try {
+      call();
+    } catch (const Error& error) {
+      return error;
+    }
+    return Error(Status::ok);
+  }
+};
+
+TEST_P(KvCacheTest, ForgetsExactlyWhatIsTruncated) {
+  KvCache fresh(model_, 40), reused(model_, 40);
+  feed(fresh, prompt_);
+  feed(reused, prompt_);
+  feed(reused, more_);
+  reused.truncate(std::ssize(prompt_));
+  EXPECT_TRUE(same_bits(feed(reused, more_), feed(fresh, more_)));
+  reused.clear();
+  EXPECT_EQ(reused.length(), 0);
+  KvCache empty(model_, 40);
+  EXPECT_TRUE(same_bits(feed(reused, more_), feed(empty, more_)));
+  EXPECT_EQ(error_of([&] { reused.truncate(6); }).status(), Status::out_of_range);
+  EXPECT_EQ(error_of([&] { reused.truncate(-1); }).status(), Status::out_of_range);
+}
+
+TEST_P(KvCacheTest, AClonesFutureIsItsOwn) {
+  KvCache original(model_, 40);
+  feed(original, prompt_);
+  KvCache copy = original.clone();
+  EXPECT_EQ(copy.length(), original.length());
+  KvCache second = original.clone();
+  const std::vector<float> expected = feed(copy, more_);
+  feed(original, Tokens{1, 1, 1, 1, 1});
+  EXPECT_TRUE(same_bits(feed(second, more_), expected));
+}
+
+TEST_P(KvCacheTest, ComesBackFromItsBytesInAnyCapacity) {
+  KvCache original(model_, 40);
+  feed(original, prompt_);
+  const std::vector<std::byte> bytes = original.serialize();
+  EXPECT_EQ(bytes.size(), prompt_.size() * model_->plan().kv_bytes_per_token);
+  KvCache restored(model_, 23);
+  restored.deserialize(bytes, std::ssize(prompt_));
+  EXPECT_TRUE(restored.serialize() == bytes);
+  EXPECT_TRUE(same_bits(feed(restored, more_), feed(original, more_)));
+
+  EXPECT_EQ(error_of([&] { restored.deserialize(std::span(bytes).first(bytes.size() - 1), 7); }).status(),
+            Status::format_invalid);
+  EXPECT_EQ(error_of([&] { restored.deserialize(bytes, 24); }).status(), Status::context_full);
+  EXPECT_EQ(error_of([&] { restored.deserialize(bytes, -1); }).status(), Status::context_full);
+  restored.deserialize({}, 0);
+  EXPECT_EQ(restored.length(), 0);
+}
+
+TEST_P(KvCacheTest, TakesWhatThePlanSays) {
+  const uint64_t before = device_->memory().stats().working_bytes;
+  const KvCache cache(model_, 33);
+  EXPECT_EQ(device_->memory().stats().working_bytes - before,
+            Memory::allocation_bytes(PoolKind::working, 33 * model_->plan().kv_bytes_per_token));
+}
+
+TEST_P(KvCacheTest, RefusesACapacityBeyondTheRopeTables) {
+  const int64_t most = 10 * model_->config().sequence_len;
+  EXPECT_EQ(error_of([&] { KvCache(model_, most); }).status(), Status::ok);
+  for (const int64_t capacity : {most + 1, int64_t{0}, int64_t{-5}, INT64_MAX}) {
+    const Error error = error_of([&] { KvCache(model_, capacity); });
+    EXPECT_EQ(error.status(), Status::out_of_range);
+    EXPECT_NE(error.message().find(std::to_string(capacity)), std::string::npos) << error.message();
+    EXPECT_NE(error.message().find(std::to_string(most)), std::string::npos) << error.message();
+  }
+}
+
+TEST_P(KvCacheTest, SaysWhenTheWorkingPoolIsExhausted) {
+  const ModelPlan plan = Model::plan(golden_path(GetParam()), {});
+  const auto small = make_device("", 1, plan.weight_bytes + Memory::allocation_bytes(PoolKind::working, 1));
+  const auto model = load(golden_path(GetParam()), small);
+  EXPECT_EQ(error_of([&] { KvCache(model, 100); }).status(), Status::working_memory_exhausted);
+  EXPECT_EQ(small->memory().stats().working_bytes, 0U);
+}
+
+INSTANTIATE_TEST_SUITE_P(Generations, KvCacheTest, ::testing::Values("v0_mha", "v1_chunked"),
+                         [](const auto& parameter) { return parameter.param; });
+
+}  // namespace
+}  // namespace nanochat::testing
