@@ -42,14 +42,9 @@ TrackerOptions make_tracker_options(const nanochat_runtime_options& options) {
 }
 
 std::shared_ptr<RawMemory> make_raw_memory(const nanochat_runtime_options& options) {
-  if ((options.allocate == nullptr) != (options.free == nullptr)) {
-    throw Error(Status::invalid_argument)
-        .subject("nanochat_runtime_options")
-        .say("{} is set and {} is NULL, expected both or neither", options.allocate ? "allocate" : "free",
-             options.allocate ? "free" : "allocate");
-  }
-  if (options.allocate == nullptr) return make_host_memory();
-  return make_callback_memory(options.allocate, options.free, options.allocator_user_data);
+  if (options.allocate == nullptr && options.free == nullptr) return make_host_memory();
+  return std::make_shared<CallbackMemory>(
+      MemoryCallbacks{options.allocate, options.free, options.allocator_user_data});
 }
 
 std::shared_ptr<ThreadPool> make_threads(const nanochat_runtime_options& options) {

@@ -109,7 +109,7 @@ TokenId BpeModel::find_text(std::string_view text) const {
   return -1;
 }
 
-std::string BpeModel::to_json() const {
+std::string BpeModel::to_json(const std::vector<SpecialToken>& also) const {
   Json head;
   head["type"] = "BPE";
   head["dropout"] = nullptr;
@@ -126,6 +126,10 @@ std::string BpeModel::to_json() const {
   for (TokenId id = 0; id < size(); ++id) {
     if (!has(id)) continue;
     out += separator + json_string(token_text(id)) + ":" + std::to_string(id);
+    separator = ",";
+  }
+  for (const SpecialToken& token : also) {
+    out += separator + json_string(token.text) + ":" + std::to_string(token.id);
     separator = ",";
   }
   out += "},\"merges\":[";

@@ -34,7 +34,7 @@ class BpeModel final : public TokenModel {
   bool has(TokenId id) const override { return vocabulary_.has(id); }
   std::string token_text(TokenId id) const override;
   TokenId find_text(std::string_view text) const override;
-  std::string to_json() const override;
+  std::string to_json(const std::vector<SpecialToken>& also) const override;
 
  private:
   void split_characters(std::string_view piece, std::vector<TokenId>& symbols) const;

@@ -133,6 +133,21 @@ std::string PipelineTokenizer::decode(std::span<const TokenId> ids, bool skip_sp
   return result;
 }
 
+// The Hugging Face library does not take the ids of added tokens from the file: those that its model does not
+// have get the ids after the model's, in order. Where that would be wrong, the model's vocabulary has to name them.
+std::vector<SpecialToken> PipelineTokenizer::added_with_ids_of_their_own() const {
+  std::vector<SpecialToken> tokens;
+  TokenId expected = 0;
+  for (TokenId id = 0; id < parts_.model->size(); ++id) expected += parts_.model->has(id) ? 1 : 0;
+  bool in_order = true;
+  for (const AddedToken& token : added_.tokens()) {
+    if (parts_.model->has(token.id)) continue;
+    tokens.push_back({token.text, token.id});
+    in_order = in_order && token.id == expected++;
+  }
+  return in_order ? std::vector<SpecialToken>{} : tokens;
+}
+
 size_t PipelineTokenizer::encode_bound(size_t text_bytes) const {
   // A token takes a byte at least. Added tokens cut the text into text_bytes + 1 segments at most.
   return parts_.pre_tokenizer.size_bound(parts_.normalizer.size_bound(text_bytes, text_bytes + 1)) +
@@ -142,7 +157,7 @@ size_t PipelineTokenizer::encode_bound(size_t text_bytes) const {
 std::string PipelineTokenizer::to_json() const {
   std::string out = parts_.json_without_model;
   out.pop_back();
-  return out + ",\"model\":" + parts_.model->to_json() + "}";
+  return out + ",\"model\":" + parts_.model->to_json(added_with_ids_of_their_own()) + "}";
 }
 
 }  // namespace nanochat

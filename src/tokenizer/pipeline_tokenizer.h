@@ -52,6 +52,7 @@ class PipelineTokenizer final : public Tokenizer {
   std::string first_bytes(TokenId id) const;
   void encode_segment(std::string_view segment, SpecialsInText in_text, std::vector<TokenId>& ids) const;
   TokenId find_bos() const;
+  std::vector<SpecialToken> added_with_ids_of_their_own() const;
 
   TokenizerParts parts_;
   AddedTokens added_;

@@ -18,7 +18,8 @@ class TokenModel {
   virtual bool has(TokenId id) const = 0;
   virtual std::string token_text(TokenId id) const = 0;        // as tokenizer.json writes it; has(id)
   virtual TokenId find_text(std::string_view text) const = 0;  // the inverse; -1: none
-  virtual std::string to_json() const = 0;                     // the "model" object
+  // The "model" object, its vocabulary having the tokens `also` as well.
+  virtual std::string to_json(const std::vector<SpecialToken>& also) const = 0;
 };
 
 }  // namespace nanochat

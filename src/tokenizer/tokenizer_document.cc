@@ -94,7 +94,7 @@ class Reader final : public nlohmann::json_sax<Json> {
   bool parse_error(size_t position, const std::string&, const nlohmann::detail::exception& error) override {
     throw Error(Status::format_invalid)
         .subject(name_)
-        .say("{}: not valid JSON at byte {} of {}: {}", name_, position, size_, error.what());
+        .say("{}: not valid JSON at byte {} of {}: {}", name_, position, size_, excerpt(error.what(), 200));
   }
 
  private:

@@ -32,7 +32,7 @@ static void test_bad_options_are_refused_by_name(void) {
   FRESH;
   options.free = (nanochat_free_callback)(void (*)(void))abort;
   CHECK_SAYS(nanochat_runtime_create(&options, &runtime, &error), NANOCHAT_STATUS_INVALID_ARGUMENT, "allocate",
-             "both or neither");
+             "set together");
   CHECK(runtime == NULL);
   CHECK_SAYS(nanochat_runtime_create(NULL, NULL, &error), NANOCHAT_STATUS_INVALID_ARGUMENT, "out_runtime", "NULL");
 }

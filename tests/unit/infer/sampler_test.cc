@@ -313,7 +313,7 @@ double chi_squared(const std::vector<double>& expected, const std::vector<int64_
 }
 
 TEST(Sampler, DrawsAsOftenAsTheDistributionSays) {
-  const std::vector<float> logits = random_logits(700, 4, 2);
+  const std::vector<float> logits = random_logits(150, 4, 2);
   SamplerOptions plain, count, share;
   plain.temperature = count.temperature = share.temperature = 1.3f;
   count.top_k = 50;

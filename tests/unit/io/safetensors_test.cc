@@ -1,5 +1,6 @@
 #include "io/safetensors.h"
 
+#include <cerrno>
 #include <chrono>
 #include <cstring>
 
@@ -269,6 +270,35 @@ TEST(SafetensorsWriter, LeavesTheOldFileWhenItIsNotCommitted) {
   EXPECT_EQ(file_bytes(path), "old");
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 1)
       << "no temporary file stays";
+}
+
+// Fails the n-th system call for every n: the old file stays whole, or the new one is there whole.
+TEST(SafetensorsWriter, LeavesOneWholeFileWhicheverCallFails) {
+  for (int n = 1;; ++n) {
+    const ScratchFolder folder;
+    const std::string path = folder.write("f", "old");
+    int n_calls = 0;
+    bool failed = false;
+    set_file_fault([&](const char*, const std::string&) { return ++n_calls == n ? ENOSPC : 0; });
+    try {
+      SafetensorsWriter writer(path, {{.name = "a", .dtype = DType::u8, .shape = {4}}});
+      writer.write(as_bytes("abcd"));
+      writer.commit();
+    } catch (const Error& error) {
+      failed = true;
+      EXPECT_EQ(static_cast<int>(error.status()), static_cast<int>(Status::file_io)) << error.message();
+      EXPECT_NE(error.message().find(folder.path()), std::string::npos) << error.message();
+    }
+    set_file_fault(nullptr);
+    const std::string bytes = file_bytes(path);
+    EXPECT_TRUE(bytes == "old" || bytes.ends_with("abcd")) << "call " << n;
+    EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 1) << "call " << n;
+    if (n_calls < n) {
+      EXPECT_FALSE(failed);
+      EXPECT_GT(n, 4) << "opening, writing, syncing and renaming are calls";
+      break;
+    }
+  }
 }
 
 TEST(SafetensorsWriter, RefusesMoreBytesThanDeclared) {
