@@ -35,10 +35,17 @@ class Bf16Model : public ::testing::TestWithParam<std::string> {
   }
 };
 
-// Operands that lie on a rounding boundary may fall to either side in fp32 and in double; one such flip is
-// 2^-8 of an operand, and they are rare. Rounding as such moves the logits by far more, which the test shows
-// as well.
+float rms_difference(std::span<const float> a, std::span<const float> b) {
+  double sum = 0.0;
+  for (size_t i = 0; i < a.size(); ++i) sum += std::pow(static_cast<double>(a[i]) - b[i], 2.0);
+  return static_cast<float>(std::sqrt(sum / static_cast<double>(a.size())));
+}
+
+// An operand on a rounding boundary may fall to one side in fp32 and to the other in double. One such flip,
+// 2^-8 of the operand, moves what follows by enough to flip others, so a case agrees either closely or only
+// as far as a few flips allow.
 TEST_P(Bf16Model, AgreesWithTheOracleFarBetterThanRoundingMatters) {
+  size_t n_close = 0;
   for (const std::string& name : golden_cases()) {
     const std::string path = golden_path(name);
     const Json inputs = parse_json(read_file(path + "/inputs.json"), name);
@@ -48,16 +55,16 @@ TEST_P(Bf16Model, AgreesWithTheOracleFarBetterThanRoundingMatters) {
     EXPECT_EQ(model->weight_dtype(), WeightDtype::bf16);
     const OracleDecoder oracle(model->config(), tensors_of(path, true), to_bf16);
     const std::vector<float> logits = logits_of(model, tokens), expected = flat(oracle.logits(tokens));
-    double sum = 0.0;
-    for (size_t i = 0; i < logits.size(); ++i) sum += std::pow(logits[i] - expected[i], 2.0);
-    const double rms = std::sqrt(sum / static_cast<double>(logits.size()));
-    EXPECT_LT(rms, 4e-3) << name;
-    EXPECT_LT(largest_difference(logits, expected), 0.05F) << name;
-
-    const float effect = largest_difference(expected, logits_of(load(path, make_device(GetParam())), tokens));
-    EXPECT_GT(effect, 0.02F) << name << ": rounding is visible";
-    EXPECT_LT(effect, 1.0F) << name << ": and small against logits of up to 15";
+    const float difference = rms_difference(logits, expected);
+    const float effect = rms_difference(expected, logits_of(load(path, make_device(GetParam())), tokens));
+    n_close += difference < effect / 100 ? 1 : 0;
+    EXPECT_LT(difference, effect / 2) << name << ": against the effect of rounding as such";
+    EXPECT_LT(difference, 0.01F) << name;
+    EXPECT_LT(effect, 0.2F) << name << ": small against logits of up to 15";
+    EXPECT_GT(effect, 0.005F) << name << ": but visible";
+    RecordProperty(name, std::to_string(difference) + " of " + std::to_string(effect));
   }
+  EXPECT_GE(n_close, golden_cases().size() / 3);
 }
 
 TEST_P(Bf16Model, TheOracleItselfAgreesWithTheReference) {
