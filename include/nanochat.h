@@ -695,7 +695,7 @@ NANOCHAT_API nanochat_status nanochat_generation_start_text(nanochat_session *se
 NANOCHAT_API void nanochat_generation_free(nanochat_generation *generation);
 
 /* Produces one token. The caller sets event->struct_size once. event->finish is not 0 in the last event; further calls
- * repeat it without text. After CANCELLED the call can be made again and goes on where it was.
+ * repeat that alone, with token -1 and no text. After CANCELLED the call can be made again and goes on where it was.
  * Statuses: INVALID_ARGUMENT, INVALID_STATE (the session was changed meanwhile), CANCELLED, BUDGET_EXCEEDED,
  * WORKING_MEMORY_EXHAUSTED, OUT_OF_MEMORY. Since 0.1. */
 NANOCHAT_API nanochat_status nanochat_generation_next(nanochat_generation *generation,
