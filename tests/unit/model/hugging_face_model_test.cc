@@ -1,7 +1,6 @@
 // Models in Hugging Face formats against transformers' own logits and a trained model's known continuation.
 #include <algorithm>
 
-#include <nlohmann/json.hpp>
 
 #include "base/json.h"
 #include "unit/io/scratch_folder.h"
