@@ -226,7 +226,8 @@ typedef void (*nanochat_pressure_callback)(int32_t level, uint64_t used_bytes, u
 
 typedef struct nanochat_runtime_options {
   size_t struct_size;
-  const char *device;          /* "cpu"; NULL: "cpu". "cuda" or "cuda:N": the CUDA module, never a silent fall-back */
+  const char *device;          /* "cpu"; NULL: "cpu". "cuda" or "cuda:N": the CUDA module, never a silent fall-back.
+                                  In 0.1 the module finds the GPU but has no operations: UNSUPPORTED */
   int32_t n_threads;           /* workers, the caller included; 0: one per core available to the process */
   int32_t spin_microseconds;   /* how long an idle worker spins before it sleeps; 0: never */
   const int32_t *cpu_affinity; /* thread i runs on cpu_affinity[i % n_cpu_affinity]; NULL: anywhere */
