@@ -150,20 +150,25 @@ NANOCHAT_INLINE Floats odd_of_pairs(Words pairs) {
 constexpr bool kHasBf16Dot = false;
 NANOCHAT_INLINE Floats bf16_dot(Words, uint32_t, Floats c) { return c; }
 
+// Keeps a loaded vector in a register, where the compiler would rather load it once for each use.
+NANOCHAT_INLINE Words in_register(Words a) {
+  __asm__("" : "+x"(a));
+  return a;
+}
+
 // Rows become columns: kLanes vectors of kLanes words.
 NANOCHAT_INLINE void transpose(Words (&r)[kLanes]) {
-  __m256i t[8], u[8];
-#pragma GCC unroll 4
-  for (int i = 0; i < 8; i += 2) {
-    t[i] = _mm256_unpacklo_epi32(r[i], r[i + 1]);
-    t[i + 1] = _mm256_unpackhi_epi32(r[i], r[i + 1]);
-  }
+  __m256i u[8];
 #pragma GCC unroll 2
-  for (int i = 0; i < 8; i += 4) {
-    u[i] = _mm256_unpacklo_epi64(t[i], t[i + 2]);
-    u[i + 1] = _mm256_unpackhi_epi64(t[i], t[i + 2]);
-    u[i + 2] = _mm256_unpacklo_epi64(t[i + 1], t[i + 3]);
-    u[i + 3] = _mm256_unpackhi_epi64(t[i + 1], t[i + 3]);
+  for (int i = 0; i < 8; i += 4) {  // four rows at a time: few registers are in use at once
+    const __m256i low_top = _mm256_unpacklo_epi32(r[i], r[i + 1]);
+    const __m256i high_top = _mm256_unpackhi_epi32(r[i], r[i + 1]);
+    const __m256i low_bottom = _mm256_unpacklo_epi32(r[i + 2], r[i + 3]);
+    const __m256i high_bottom = _mm256_unpackhi_epi32(r[i + 2], r[i + 3]);
+    u[i] = _mm256_unpacklo_epi64(low_top, low_bottom);
+    u[i + 1] = _mm256_unpackhi_epi64(low_top, low_bottom);
+    u[i + 2] = _mm256_unpacklo_epi64(high_top, high_bottom);
+    u[i + 3] = _mm256_unpackhi_epi64(high_top, high_bottom);
   }
   // u[4 i + c], half h: column 4 h + c of rows 4 i .. 4 i + 3.
 #pragma GCC unroll 4

@@ -154,20 +154,25 @@ constexpr bool kHasBf16Dot = false;
 NANOCHAT_INLINE Floats bf16_dot(Words, uint32_t, Floats c) { return c; }
 #endif
 
+// Keeps a loaded vector in a register, where the compiler would rather load it once for each use.
+NANOCHAT_INLINE Words in_register(Words a) {
+  __asm__("" : "+v"(a));
+  return a;
+}
+
 // Rows become columns: kLanes vectors of kLanes words.
 NANOCHAT_INLINE void transpose(Words (&r)[kLanes]) {
-  __m512i t[16], u[16];
-#pragma GCC unroll 8
-  for (int i = 0; i < 16; i += 2) {
-    t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
-    t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
-  }
+  __m512i u[16];
 #pragma GCC unroll 4
-  for (int i = 0; i < 16; i += 4) {
-    u[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
-    u[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
-    u[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
-    u[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
+  for (int i = 0; i < 16; i += 4) {  // four rows at a time: few registers are in use at once
+    const __m512i low_top = _mm512_unpacklo_epi32(r[i], r[i + 1]);
+    const __m512i high_top = _mm512_unpackhi_epi32(r[i], r[i + 1]);
+    const __m512i low_bottom = _mm512_unpacklo_epi32(r[i + 2], r[i + 3]);
+    const __m512i high_bottom = _mm512_unpackhi_epi32(r[i + 2], r[i + 3]);
+    u[i] = _mm512_unpacklo_epi64(low_top, low_bottom);
+    u[i + 1] = _mm512_unpackhi_epi64(low_top, low_bottom);
+    u[i + 2] = _mm512_unpacklo_epi64(high_top, high_bottom);
+    u[i + 3] = _mm512_unpackhi_epi64(high_top, high_bottom);
   }
   // u[4 i + c], quarter q: column 4 q + c of rows 4 i .. 4 i + 3.
 #pragma GCC unroll 4
