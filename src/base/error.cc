@@ -2,6 +2,8 @@
 
 #include <charconv>
 
+#include "base/utf8.h"
+
 namespace nanochat {
 
 namespace {
@@ -9,7 +11,7 @@ namespace {
 std::string quoted_json(std::string_view text) {
   static constexpr char kHex[] = "0123456789abcdef";
   std::string out = "\"";
-  for (const char c : text) {
+  for (const char c : replace_invalid_utf8(text)) {  // a path may be any bytes, JSON may not
     const auto byte = static_cast<unsigned char>(c);
     if (c == '"' || c == '\\') {
       out += '\\';

@@ -84,11 +84,11 @@ void read_primary(const ConfigReader& reader, ModelConfig& config) {
   config.vocab_size = reader.integer("vocab_size", config_limit::kVocabulary);
   config.n_layer = reader.integer("n_layer", config_limit::kLayers);
   config.n_head = reader.integer("n_head", config_limit::kHeads);
-  config.n_kv_head = reader.integer("n_kv_head", {1, config.n_head});
   config.n_embd = reader.integer("n_embd", config_limit::kWidth);
   if (config.n_embd % config.n_head != 0) {
     reader.refuse("n_embd", format_text("a multiple of n_head = {}", config.n_head));
   }
+  config.n_kv_head = reader.integer("n_kv_head", {1, config.n_head});
   if (config.n_head % config.n_kv_head != 0) {
     reader.refuse("n_kv_head", format_text("a divisor of n_head = {}", config.n_head));
   }

@@ -10,23 +10,17 @@ namespace {
 constexpr uint32_t kF32Exponent = 0x7f800000U;
 constexpr uint16_t kBf16Exponent = 0x7f80U;
 
-// The plain loop first: it is branch-free. The index is looked for only when there is one.
+// Adding the exponent's lowest bit carries into the sign's place exactly when the exponent is full, so the
+// loop over all values has no branch. The index is looked for only when there is one.
 template <class Word>
 int64_t first_with_full_exponent(const Word* words, int64_t n, Word exponent) {
-  bool any = false;
-  for (int64_t i = 0; i < n; ++i) any |= (words[i] & exponent) == exponent;
-  if (!any) return -1;
+  const auto lowest = static_cast<Word>(exponent & (~exponent + 1U));
+  Word carried = 0;
+  for (int64_t i = 0; i < n; ++i) carried = static_cast<Word>(carried | ((words[i] & exponent) + lowest));
+  if ((carried >> (8 * sizeof(Word) - 1)) == 0) return -1;
   int64_t i = 0;
   while ((words[i] & exponent) != exponent) ++i;
   return i;
-}
-
-int64_t copy_values(const std::byte* source, std::byte* target, DType dtype, int64_t n) {
-  std::memcpy(target, source, static_cast<size_t>(n * dtype_size(dtype)));
-  if (dtype == DType::f32) {
-    return first_with_full_exponent(reinterpret_cast<const uint32_t*>(target), n, kF32Exponent);
-  }
-  return first_with_full_exponent(reinterpret_cast<const uint16_t*>(target), n, kBf16Exponent);
 }
 
 template <class Load, class Store>
@@ -53,9 +47,19 @@ int64_t convert_to(std::byte* target, DType target_dtype, int64_t n, const Load&
 
 }  // namespace
 
+int64_t find_not_finite_value(const std::byte* values, DType dtype, int64_t n) {
+  if (dtype == DType::f32) {
+    return first_with_full_exponent(reinterpret_cast<const uint32_t*>(values), n, kF32Exponent);
+  }
+  return first_with_full_exponent(reinterpret_cast<const uint16_t*>(values), n, kBf16Exponent);
+}
+
 int64_t convert_values(const std::byte* source, DType source_dtype, std::byte* target, DType target_dtype,
                        int64_t n) {
-  if (source_dtype == target_dtype) return copy_values(source, target, source_dtype, n);
+  if (source_dtype == target_dtype) {
+    std::memcpy(target, source, static_cast<size_t>(n * dtype_size(source_dtype)));
+    return find_not_finite_value(source, source_dtype, n);
+  }
   const auto* words = reinterpret_cast<const uint16_t*>(source);
   const auto* floats = reinterpret_cast<const float*>(source);
   switch (source_dtype) {

@@ -23,7 +23,7 @@ class WeightSource {
   virtual DType dtype(size_t slot) const = 0;  // f32, bf16 or f16
   // Slots are read in ascending order of this number: the order of the file.
   virtual uint64_t position(size_t slot) const = 0;
-  // Rows of the slot in its dtype, aligned to 16 bytes; valid until `buffer` is used again.
+  // Rows of the slot, aligned for its dtype; valid until `buffer` is used again.
   virtual std::span<const std::byte> read(size_t slot, int64_t first_row, int64_t n_rows,
                                           std::vector<std::byte>& buffer) const = 0;
 };
@@ -52,6 +52,9 @@ class ModelBuilder {
 // Rows of a tensor that are read, hashed and packed together: 64 rows, or as many times that as make up 256
 // KiB. Part of the definition of the checksum.
 int64_t rows_per_chunk(const TensorSlot& slot, DType dtype);
+
+// Index of the first of n values (f32, bf16) that is not finite, or -1.
+int64_t find_not_finite_value(const std::byte* values, DType dtype, int64_t n);
 
 // Converts n values (f32, bf16, f16) to f32 or bf16. Returns the index of the first that is not finite, or
 // -1.

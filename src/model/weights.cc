@@ -167,12 +167,16 @@ class Filling {
   int64_t copy_converted(const Chunk& chunk, std::span<const std::byte> bytes, DType target_dtype,
                          std::byte* target, std::vector<std::byte>& scratch) {
     const TensorSlot& slot = request_.slots[chunk.slot];
+    const DType dtype = request_.source->dtype(chunk.slot);
     const int64_t n = chunk.n_rows * slot.width();
+    target += chunk.first_row * row_bytes(slot, target_dtype);
+    if (dtype == target_dtype) {
+      device_.copy_to_device(target, bytes.data(), bytes.size());
+      return find_not_finite_value(bytes.data(), dtype, n);
+    }
     const auto values = staging(scratch, static_cast<size_t>(n * dtype_size(target_dtype)));
-    const int64_t bad =
-        convert_values(bytes.data(), request_.source->dtype(chunk.slot), values.data(), target_dtype, n);
-    device_.copy_to_device(target + chunk.first_row * row_bytes(slot, target_dtype), values.data(),
-                           values.size());
+    const int64_t bad = convert_values(bytes.data(), dtype, values.data(), target_dtype, n);
+    device_.copy_to_device(target, values.data(), values.size());
     return bad;
   }
 

@@ -90,14 +90,10 @@ AddedTokens::AddedTokens(std::vector<AddedToken> tokens, const PipelineNormalize
   std::sort(tokens_.begin(), tokens_.end(),
             [](const AddedToken& a, const AddedToken& b) { return a.id < b.id; });
   for (size_t i = 0; i < tokens_.size(); ++i) {
-    const AddedToken& token = tokens_[i];
-    if (token.text.empty()) continue;
-    if (!token.normalized) {
-      raw_.add(token.text, static_cast<uint32_t>(i));
-    } else {
-      const std::string text = normalizer.apply(token.text);
-      if (!text.empty()) normalized_.add(text, static_cast<uint32_t>(i));
-    }
+    AddedToken& token = tokens_[i];
+    token.decoded = token.normalized ? normalizer.apply(token.text) : token.text;
+    if (!token.decoded.empty())
+      (token.normalized ? normalized_ : raw_).add(token.decoded, static_cast<uint32_t>(i));
   }
 }
 

@@ -20,6 +20,7 @@ struct AddedToken {
   bool left_strip = false;   // takes the white space before it
   bool right_strip = false;  // takes the white space after it
   bool single_word = false;  // only between characters that are not of a word
+  std::string decoded;  // what the decoder is given: the normalized form, as the Hugging Face library has it
 };
 
 // Finds the leftmost, among those the longest, of a set of texts.

@@ -102,7 +102,7 @@ std::string PipelineTokenizer::text(TokenId id) const {
   const auto found =
       std::lower_bound(tokens.begin(), tokens.end(), id,
                        [](const AddedToken& token, TokenId wanted) { return token.id < wanted; });
-  return found != tokens.end() && found->id == id ? found->text : parts_.model->token_text(id);
+  return found != tokens.end() && found->id == id ? found->decoded : parts_.model->token_text(id);
 }
 
 std::string_view PipelineTokenizer::bytes_after_first(TokenId id) const {
@@ -134,9 +134,11 @@ std::string PipelineTokenizer::decode(std::span<const TokenId> ids, bool skip_sp
 }
 
 // The Hugging Face library does not take the ids of added tokens from the file: those that its model does not
-// have get the ids after the model's, in order. Where that would be wrong, the model's vocabulary has to name them.
+// have get the ids after the model's, in order. Where that would be wrong, the model's vocabulary has to name
+// them.
 std::vector<SpecialToken> PipelineTokenizer::added_with_ids_of_their_own() const {
   std::vector<SpecialToken> tokens;
+  if (parts_.decodes_added) return tokens;  // made from a file of that library: it stays as it was
   TokenId expected = 0;
   for (TokenId id = 0; id < parts_.model->size(); ++id) expected += parts_.model->has(id) ? 1 : 0;
   bool in_order = true;

@@ -40,8 +40,8 @@ class Tokenizer {
   // file's decoder says.
   virtual std::string decode(std::span<const TokenId> ids, bool skip_specials) const = 0;
 
-  // The bytes that this token contributes when it stands at `is_first` (or not) of a text. Streaming a list of
-  // tokens through this gives the same bytes as decode().
+  // The bytes that this token contributes to a text. `is_first`: no token came before it, but for specials that
+  // are skipped. Streaming a list of tokens through this gives the same bytes as decode().
   virtual std::string token_bytes(TokenId id, bool is_first, bool skip_specials) const = 0;
 
   // No text of this many bytes gives more ids, whatever the options.

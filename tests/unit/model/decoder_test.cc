@@ -1,4 +1,5 @@
-// The law of the forward pass: the same bits whatever is batched, cut, threaded or cached; and what it refuses.
+// The law of the forward pass: the same bits whatever is batched, cut, threaded or cached; and what it
+// refuses.
 #include <algorithm>
 #include <numeric>
 #include <tuple>
@@ -51,11 +52,13 @@ ModelConfig small_llama() {
 
 Tokens some_tokens(size_t n, uint32_t seed = 1) {
   Tokens tokens(n);
-  for (size_t i = 0; i < n; ++i) tokens[i] = static_cast<int32_t>((i * 7919 + seed * 104729 + i * i * seed) % 75);
+  for (size_t i = 0; i < n; ++i)
+    tokens[i] = static_cast<int32_t>((i * 7919 + seed * 104729 + i * i * seed) % 75);
   return tokens;
 }
 
-std::vector<float> feed_in_pieces(const std::shared_ptr<const Model>& model, const Tokens& tokens, size_t piece) {
+std::vector<float> feed_in_pieces(const std::shared_ptr<const Model>& model, const Tokens& tokens,
+                                  size_t piece) {
   KvCache cache(model, std::ssize(tokens));
   std::vector<float> all;
   for (size_t first = 0; first < tokens.size(); first += piece) {
@@ -158,7 +161,8 @@ constexpr Kind kKinds[] = {{"v1_f32", small_v1, WeightDtype::f32},
                            {"llama_f32", small_llama, WeightDtype::f32},
                            {"llama_bf16", small_llama, WeightDtype::bf16}};
 INSTANTIATE_TEST_SUITE_P(Cpu, DecoderLaw,
-                         ::testing::Combine(::testing::ValuesIn(kKinds), ::testing::ValuesIn(available_cpu_isas())),
+                         ::testing::Combine(::testing::ValuesIn(kKinds),
+                                            ::testing::ValuesIn(available_cpu_isas())),
                          [](const auto& parameter) {
                            return std::get<0>(parameter.param).name + ("_" + std::get<1>(parameter.param));
                          });

@@ -26,7 +26,7 @@ class GoldenModel : public ::testing::TestWithParam<std::tuple<std::string, std:
   bool has(const std::string& tensor) const { return expected_.find(tensor) != nullptr; }
   std::vector<float> expected(const std::string& tensor) const { return floats_of(expected_, tensor); }
   Tokens tokens(const std::string& name) const { return inputs_.at(name).get<Tokens>(); }
-  KvCache cache(int64_t capacity = 160) const { return {model_, capacity}; }
+  KvCache cache() const { return {model_, std::min<int64_t>(256, model_->weights().n_rope_positions)}; }
   size_t vocab_size() const { return static_cast<size_t>(model_->config().vocab_size); }
 
   // Feeds one token at a time and gives all their logits.

@@ -1,10 +1,11 @@
-// Ids and texts of PyPI's `tokenizers` and `tiktoken` for the same files: tests/tools/make_tokenizer_vectors.py.
-#include <gtest/gtest.h>
-
+// Ids and texts of PyPI's `tokenizers` and `tiktoken` for the same files:
+// tests/tools/make_tokenizer_vectors.py.
 #include <map>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 #include "base/utf8.h"
 #include "tokenizer/tokenizer.h"
@@ -31,7 +32,8 @@ class LibraryIds : public testing::TestWithParam<const char*> {
  protected:
   static std::shared_ptr<const Tokenizer> load(const std::string& name) {
     const std::string file = "files/" + name;
-    if (name.find("k_base") == std::string::npos) return load_tokenizer(sample_path(file + ".tokenizer.json.zst"));
+    if (name.find("k_base") == std::string::npos)
+      return load_tokenizer(sample_path(file + ".tokenizer.json.zst"));
     const Json vectors = read_sample_json("ids/" + name + ".json.zst");
     std::vector<SpecialToken> specials;
     for (const auto& [text, id] : vectors["specials"].items()) specials.push_back({text, id});
@@ -79,8 +81,10 @@ TEST_P(LibraryIds, AreOursWhenSpecialTokensAreFoundAndAdded) {
     const Ids ids = sample[1].get<Ids>();
     EXPECT_EQ(tokenizer_->encode(text, added), ids) << shown(text);
     EXPECT_EQ(tokenizer_->encode(text, found), sample[2].get<Ids>()) << shown(text);
-    EXPECT_EQ(replace_invalid_utf8(tokenizer_->decode(ids, false)), sample[3]) << shown(text);
-    EXPECT_EQ(replace_invalid_utf8(tokenizer_->decode(ids, true)), sample[4]) << shown(text);
+    EXPECT_EQ(replace_invalid_utf8(tokenizer_->decode(ids, false)), sample[3].get<std::string>())
+        << shown(text);
+    EXPECT_EQ(replace_invalid_utf8(tokenizer_->decode(ids, true)), sample[4].get<std::string>())
+        << shown(text);
     EXPECT_EQ(streamed(*tokenizer_, ids, true), tokenizer_->decode(ids, true)) << shown(text);
   }
 }

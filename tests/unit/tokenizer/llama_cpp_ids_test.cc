@@ -1,9 +1,9 @@
 // The texts and ids that llama.cpp tests its tokenizers with. It adds no special tokens there.
-#include <gtest/gtest.h>
-
 #include <sstream>
 #include <string>
 #include <vector>
+
+#include <gtest/gtest.h>
 
 #include "base/file.h"
 #include "tokenizer/tokenizer.h"

@@ -1,9 +1,10 @@
 // Reading of tests/data/tokenizers.
 #pragma once
 
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
+
+#include <nlohmann/json.hpp>
 
 #include "base/json.h"
 #include "io/zstd_stream.h"

@@ -1,16 +1,16 @@
 // The scanners against Python's `regex` package: tests/tools/make_split_vectors.py made the vectors.
 #include "tokenizer/split_scanner.h"
 
-#include <gtest/gtest.h>
-
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
 #include "base/json.h"
 #include "base/utf8.h"
-#include "unit/tokenizer/sample_data.h"
 #include "tokenizer/unicode_classes.h"
+#include "unit/tokenizer/sample_data.h"
 
 namespace nanochat {
 namespace {
@@ -43,7 +43,8 @@ TEST(SplitScanner, SplitsAsTheRegularExpressionOfEachPattern) {
 }
 
 TEST(SplitScanner, SplitsAsTheRegularExpressionsFoundInFiles) {
-  constexpr const char* kGpt2 = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
+  constexpr const char* kGpt2 =
+      R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
   constexpr const char* kLlama3 =
       R"re((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)re";
   constexpr const char* kQwen2 =
@@ -69,7 +70,10 @@ TEST(SplitScanner, KnowsThePatternsByNameAndByText) {
 TEST(SplitScanner, TakesBytesThatAreNotUtf8AsSymbols) {
   const SplitRules& rules = split_rules(SplitPattern::nanochat);
   EXPECT_EQ(piece_lengths(rules, "ab\xff\xfe 1"), (std::vector<size_t>{2, 2, 1, 1}));
-  EXPECT_EQ(piece_lengths(rules, "\xe4\xbd" "a"), (std::vector<size_t>{2, 1}));  // a cut-off character, two symbols
+  EXPECT_EQ(piece_lengths(rules,
+                          "\xe4\xbd"
+                          "a"),
+            (std::vector<size_t>{2, 1}));  // a cut-off character, two symbols
   EXPECT_EQ(piece_lengths(rules, " \xc0\x80\n"), (std::vector<size_t>{4}));
   EXPECT_EQ(piece_lengths(rules, "\xed\xa0\x80"), (std::vector<size_t>{3}));  // a surrogate
 }
@@ -80,7 +84,9 @@ TEST(SplitScanner, CoversAnyBytesWithAnyPattern) {
     std::string text;
     for (int i = 0; i < 24; ++i) {
       state = state * 1664525 + 1013904223;
-      constexpr std::string_view kBytes = " \n\r\t'sSlL\xc5\xbf\xe2\x80\x83\xcc\x81\xff\xf0\x9f\x98\x80" "09Aa!/";
+      constexpr std::string_view kBytes =
+          " \n\r\t'sSlL\xc5\xbf\xe2\x80\x83\xcc\x81\xff\xf0\x9f\x98\x80"
+          "09Aa!/";
       text += kBytes[(state >> 16) % kBytes.size()];
     }
     for (const char* name : {"nanochat", "gpt2", "cl100k", "o200k"}) {
@@ -104,7 +110,10 @@ TEST(UnicodeClasses, AreThoseOfTheRegexPackageForEveryCodePoint) {
 }
 
 TEST(UnicodeClasses, TakeEachByteOfAnIllFormedSequenceAlone) {
-  const ClassedChar c = classed_char_at("\xe4\xbd" "a", 0);
+  const ClassedChar c = classed_char_at(
+      "\xe4\xbd"
+      "a",
+      0);
   EXPECT_EQ(c.length, 1u);
   EXPECT_EQ(c.bits, 0);
   EXPECT_EQ(classed_char_at("\xe4\xbd\xa0", 0).length, 3u);

@@ -1,0 +1,20 @@
+#!/bin/bash
+# An object compiled for a newer processor must not hold a symbol that the linker may choose for everybody: a
+# weak or unique one (inline functions, templates) could replace the portable copy and crash an older machine.
+set -u
+build=$2
+objects=$(find "$build/CMakeFiles/nanochat_objects.dir/src/kernels/simd" -name 'isa_*.o' 2>/dev/null)
+if [ -z "$objects" ]; then
+  echo "no isa_*.o below $build: this processor family has no bodies of its own"
+  exit 77
+fi
+status=0
+for object in $objects; do
+  shared=$(nm -C "$object" | grep -E '^[0-9a-f]* +[WVu] ')
+  if [ -n "$shared" ]; then
+    echo "$object holds symbols that the linker may choose for other objects:"
+    echo "$shared"
+    status=1
+  fi
+done
+exit $status

@@ -1,0 +1,242 @@
+// What the kernels reach of what the machine can do. One JSON line per shape; `share` is of the ceiling
+// measured in the same run just before and after: bandwidth for one row, arithmetic for many, a plain copy
+// for packing.
+//   bench_kernels_bench [isa] [threads] [part of a name] [cpu]
+// With "cpu" the clock is the processor time of this process per thread: for a machine that others load too.
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "tensor/device.h"
+#include "tensor/kernels.h"
+
+namespace {
+
+using namespace nanochat;
+
+constexpr int64_t kColdBytes = int64_t{512} << 20;  // rotated through, so that no cache keeps the weights
+
+std::string wanted;
+double processor_share = 0;  // 0: wall clock; else 1 / threads
+
+double now() {
+  if (processor_share > 0) return static_cast<double>(std::clock()) / CLOCKS_PER_SEC * processor_share;
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+double seconds_of(const std::function<void()>& work) {
+  const double start = now();
+  work();
+  return now() - start;
+}
+
+bool is_wanted(const std::string& name) { return wanted.empty() || name.find(wanted) != std::string::npos; }
+
+void print(Device& device, const std::string& name, const char* unit, double rate, double ceiling) {
+  std::printf(
+      "{\"bench\": \"%s\", \"isa\": \"%s\", \"threads\": %d, \"%s\": %.2f, \"ceiling\": %.2f, \"share\": "
+      "%.3f}\n",
+      name.c_str(), device.isa().c_str(), device.threads().n_threads(), unit, rate / 1e9, ceiling / 1e9,
+      rate / ceiling);
+  std::fflush(stdout);
+}
+
+void fill(float* data, int64_t n) {
+  uint32_t state = 12345;
+  for (int64_t i = 0; i < n; ++i) {
+    state = state * 1664525U + 1013904223U;
+    data[i] = static_cast<float>(state >> 8) * 0x1p-23F - 1.0F;
+  }
+}
+
+struct Weights {
+  std::vector<Block> blocks;
+  std::vector<PackedMatrix> matrices;
+};
+
+// Zeros would do for the time; small numbers keep sums away from subnormals.
+Weights make_weights(Device& device, DType dtype, int64_t n, int64_t k, int64_t n_copies) {
+  Weights weights;
+  std::vector<float> rows(static_cast<size_t>(64 * k));
+  fill(rows.data(), 64 * k);
+  for (int64_t copy = 0; copy < n_copies; ++copy) {
+    weights.blocks.push_back(device.memory().allocate(
+        PoolKind::model, static_cast<uint64_t>(PackedMatrix::packed_bytes(dtype, n, k)), "bench"));
+    const PackedMatrix matrix{.dtype = dtype, .n = n, .k = k, .data = weights.blocks.back().as<void>()};
+    for (int64_t row = 0; row < n; row += 64) {
+      device.kernels().pack_rows(device, matrix, row, std::min<int64_t>(64, n - row), rows.data(),
+                                 DType::f32);
+    }
+    weights.matrices.push_back(matrix);
+  }
+  return weights;
+}
+
+// The median rate of `passes`, against the mean of the ceilings before and after.
+void report(Device& device, const std::string& name, const char* unit, double amount, int passes,
+            const std::function<double()>& ceiling, const std::function<void()>& work) {
+  work();
+  const double before = ceiling();
+  std::vector<double> times;
+  for (int pass = 0; pass < passes; ++pass) times.push_back(seconds_of(work));
+  const double after = ceiling();
+  std::sort(times.begin(), times.end());
+  print(device, name, unit, amount / times[times.size() / 2], (before + after) / 2);
+}
+
+void bench_one_row(Device& device, DType dtype, int64_t n, int64_t k) {
+  const std::string name =
+      "linear " + std::string(dtype_name(dtype)) + " 1x" + std::to_string(k) + "x" + std::to_string(n);
+  if (!is_wanted(name)) return;
+  const int64_t bytes = PackedMatrix::packed_bytes(dtype, n, k);
+  const Weights weights = make_weights(device, dtype, n, k, std::max<int64_t>(1, kColdBytes / bytes));
+  std::vector<float> x(static_cast<size_t>(k)), y(static_cast<size_t>(n));
+  fill(x.data(), k);
+  report(
+      device, name, "GB_per_s", static_cast<double>(bytes) * static_cast<double>(weights.matrices.size()), 7,
+      [&] { return device.kernels().measure_rates(device).read_bytes_per_second; },
+      [&] {
+        for (const PackedMatrix& w : weights.matrices) {
+          device.kernels().linear(device, w, x.data(), k, 1, y.data(), n, LinearOutput::store);
+        }
+      });
+}
+
+void bench_many_rows(Device& device, DType dtype, int64_t m, int64_t n, int64_t k) {
+  const std::string name = "linear " + std::string(dtype_name(dtype)) + " " + std::to_string(m) + "x" +
+                           std::to_string(k) + "x" + std::to_string(n);
+  if (!is_wanted(name)) return;
+  const Weights weights = make_weights(device, dtype, n, k, 1);
+  std::vector<float> x(static_cast<size_t>(m * k)), y(static_cast<size_t>(m * n));
+  fill(x.data(), m * k);
+  report(
+      device, name, "GFLOP_per_s",
+      2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k), 9,
+      [&] {
+        const MeasuredRates rates = device.kernels().measure_rates(device);
+        return dtype == DType::bf16 ? rates.bf16_flops_per_second : rates.f32_flops_per_second;
+      },
+      [&] {
+        device.kernels().linear(device, weights.matrices[0], x.data(), k, m, y.data(), n,
+                                LinearOutput::store);
+      });
+}
+
+void bench_pack(Device& device, DType source_dtype, DType target_dtype, int64_t n, int64_t k) {
+  const std::string name = "pack_rows " + std::string(dtype_name(source_dtype)) + " to " +
+                           std::string(dtype_name(target_dtype)) + " " + std::to_string(n) + "x" +
+                           std::to_string(k);
+  if (!is_wanted(name)) return;
+  const int64_t source_bytes = n * k * dtype_size(source_dtype);
+  const int64_t target_bytes = PackedMatrix::packed_bytes(target_dtype, n, k);
+  const Block source =
+      device.memory().allocate(PoolKind::model, static_cast<uint64_t>(source_bytes), "bench");
+  const Block target = device.memory().allocate(
+      PoolKind::model, static_cast<uint64_t>(std::max(source_bytes, target_bytes)), "bench");
+  std::memset(source.as<void>(), 0x3c, static_cast<size_t>(source_bytes));
+  const PackedMatrix matrix{.dtype = target_dtype, .n = n, .k = k, .data = target.as<void>()};
+  const auto copy_rate = [&] {
+    double best = 0;
+    for (int pass = 0; pass < 5; ++pass) {
+      const double seconds = seconds_of([&] {
+        device.threads().parallel_for(source_bytes, 1 << 20, [&](int64_t begin, int64_t end) {
+          std::memcpy(target.as<char>() + begin, source.as<char>() + begin, static_cast<size_t>(end - begin));
+        });
+      });
+      best = std::max(best, 2.0 * static_cast<double>(source_bytes) / seconds);
+    }
+    return best;
+  };
+  report(device, name, "GB_per_s", static_cast<double>(source_bytes + target_bytes), 5, copy_rate, [&] {
+    if (device.kernels().pack_rows(device, matrix, 0, n, source.as<void>(), source_dtype) != -1) std::abort();
+  });
+}
+
+void bench_attention(Device& device, int64_t n_rows, int64_t position, int64_t n_head, int64_t n_kv_head) {
+  const int64_t head_dim = 128;
+  const std::string name = "attention " + std::to_string(n_rows) + " rows at " + std::to_string(position) +
+                           ", " + std::to_string(n_head) + "/" + std::to_string(n_kv_head) + " heads";
+  if (!is_wanted(name)) return;
+  const int64_t capacity = position + n_rows;
+  const auto cache_bytes = static_cast<uint64_t>(n_kv_head * capacity * head_dim * 4);
+  const int64_t n_copies =
+      n_rows > 1 ? 1 : std::max<int64_t>(1, kColdBytes / static_cast<int64_t>(2 * cache_bytes));
+  std::vector<Block> caches;
+  for (int64_t i = 0; i < 2 * n_copies; ++i) {
+    caches.push_back(device.memory().allocate(PoolKind::working, cache_bytes, "bench"));
+    fill(caches.back().as<float>(), static_cast<int64_t>(cache_bytes) / 4);
+  }
+  const AttentionShape shape{n_head, n_kv_head, head_dim, -1, 1.0F / std::sqrt(128.0F)};
+  std::vector<float> q(static_cast<size_t>(n_rows * n_head * head_dim)), y(q.size());
+  fill(q.data(), static_cast<int64_t>(q.size()));
+  const auto work = [&] {
+    for (int64_t i = 0; i < n_copies; ++i) {
+      const SequenceRows rows{.first_row = 0,
+                              .n_rows = n_rows,
+                              .position = position,
+                              .capacity = capacity,
+                              .k = caches[static_cast<size_t>(2 * i)].as<float>(),
+                              .v = caches[static_cast<size_t>(2 * i + 1)].as<float>(),
+                              .previous = nullptr};
+      device.kernels().attention(device, {&rows, 1}, shape, q.data(), n_head * head_dim, y.data(),
+                                 n_head * head_dim);
+    }
+  };
+  if (n_rows == 1) {
+    report(
+        device, name, "GB_per_s", static_cast<double>(2 * cache_bytes) * static_cast<double>(n_copies), 7,
+        [&] { return device.kernels().measure_rates(device).read_bytes_per_second; }, work);
+    return;
+  }
+  const double pairs =
+      static_cast<double>(n_rows) * (static_cast<double>(position) + (static_cast<double>(n_rows) + 1) / 2);
+  report(
+      device, name, "GFLOP_per_s", 4.0 * pairs * static_cast<double>(n_head * head_dim), 9,
+      [&] { return device.kernels().measure_rates(device).f32_flops_per_second; }, work);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::string isa = argc > 1 ? argv[1] : "";
+  ThreadPool::Options options;
+  options.n_threads = argc > 2 ? std::atoi(argv[2]) : 0;
+  wanted = argc > 3 ? argv[3] : "";
+  const auto device = make_cpu_device(Memory::create(make_host_memory(), {}),
+                                      std::make_shared<ThreadPool>(options), std::make_shared<Log>(), isa);
+  if (argc > 4 && std::string(argv[4]) == "cpu") processor_share = 1.0 / device->threads().n_threads();
+  const MeasuredRates rates = device->kernels().measure_rates(*device);
+  std::printf(
+      "{\"bench\": \"rates\", \"isa\": \"%s\", \"threads\": %d, \"read_GB_per_s\": %.1f, "
+      "\"f32_GFLOP_per_s\": %.1f, \"bf16_GFLOP_per_s\": %.1f}\n",
+      device->isa().c_str(), device->threads().n_threads(), rates.read_bytes_per_second / 1e9,
+      rates.f32_flops_per_second / 1e9, rates.bf16_flops_per_second / 1e9);
+  for (const DType dtype : {DType::bf16, DType::f32}) {
+    for (const auto& [n, k] :
+         {std::pair<int64_t, int64_t>{1280, 5120}, {5120, 1280}, {3840, 1280}, {65536, 1280}}) {
+      bench_one_row(*device, dtype, n, k);
+    }
+    for (const auto& [n, k] :
+         {std::pair<int64_t, int64_t>{1280, 5120}, {5120, 1280}, {3840, 1280}, {65536, 1280}}) {
+      bench_many_rows(*device, dtype, 512, n, k);
+    }
+    bench_many_rows(*device, dtype, 16, 5120, 1280);
+  }
+  bench_pack(*device, DType::bf16, DType::bf16, 65536, 1280);
+  bench_pack(*device, DType::bf16, DType::bf16, 16384, 5120);
+  bench_pack(*device, DType::f32, DType::bf16, 32768, 1280);
+  bench_pack(*device, DType::f32, DType::f32, 32768, 1280);
+  bench_attention(*device, 1, 1024, 10, 10);
+  bench_attention(*device, 1, 2048, 20, 5);
+  bench_attention(*device, 512, 0, 10, 10);
+  bench_attention(*device, 512, 1536, 10, 10);
+  bench_attention(*device, 512, 0, 20, 5);
+  return 0;
+}

@@ -1,0 +1,96 @@
+#include "base/error.h"
+#include "unit/io/scratch_folder.h"
+#include "unit/model/model_fixture.h"
+
+namespace nanochat::testing {
+namespace {
+
+const std::vector<int32_t> kTokens = {3, 1, 4, 1, 5, 9, 2, 6, 5, 35};
+
+TEST(ModelSave, LoadedAgainItGivesTheSameBits) {
+  std::vector<std::string> paths = {model_path("stories260K"), model_path("hf_llama_gqa_sharded"),
+                                    model_path("hf_nanochat")};
+  for (const std::string& name : golden_cases()) paths.push_back(golden_path(name));
+  for (const std::string& path : paths) {
+    for (const WeightDtype dtype : {WeightDtype::as_stored, WeightDtype::bf16}) {
+      const auto model = load(path, make_device(), {dtype});
+      const ScratchFolder folder;
+      model->save(folder.file("new/model"), {});
+      const auto again = load(folder.file("new/model"));
+      EXPECT_EQ(again->config(), model->config()) << path;
+      EXPECT_EQ(again->weight_dtype(), model->weight_dtype());
+      EXPECT_EQ(again->plan().weight_bytes, model->plan().weight_bytes);
+      EXPECT_TRUE(same_bits(logits_of(again, kTokens), logits_of(model, kTokens))) << path;
+      again->save(folder.file("new/model"), {});  // over itself
+      EXPECT_EQ(load(folder.file("new/model"))->checksum(), again->checksum());
+    }
+  }
+}
+
+TEST(ModelSave, ARandomModelKeepsItsChecksum) {
+  for (const WeightDtype dtype : {WeightDtype::f32, WeightDtype::bf16}) {
+    const auto model = Model::create_random(make_device(), nanochat_shape("v1-d1"), 7, {dtype}, {});
+    const ScratchFolder folder;
+    model->save(folder.path(), {});
+    EXPECT_EQ(load(folder.path())->checksum(), model->checksum());
+  }
+}
+
+TEST(ModelSave, RefusesAFolderThatWouldBeLoadedFromAnotherFile) {
+  const auto model = load(golden_path("v0_mha"));
+  const ScratchFolder folder;
+  folder.write("model.safetensors", "");
+  try {
+    model->save(folder.path(), {});
+    ADD_FAILURE();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.status(), Status::invalid_argument);
+    EXPECT_NE(error.message().find("model.safetensors"), std::string::npos) << error.message();
+  }
+}
+
+TEST(ModelSave, StoppedOrFailedItLeavesTheOldFile) {
+  const auto first = load(golden_path("v0_mha")), second = load(golden_path("v0_mqa"));
+  const ScratchFolder folder;
+  first->save(folder.path(), {});
+  const std::string before = file_bytes(folder.file("weights.safetensors"));
+  for (int last = 0; last < 5; ++last) {
+    int n = 0;
+    Watch watch;
+    watch.on_progress = [&](const Progress&) { return n++ < last; };
+    EXPECT_THROW(second->save(folder.path(), watch), Error);
+    int n_writes = 0;
+    set_file_fault([&](const char* call, const std::string&) {
+      return std::string_view(call).starts_with("write") && n_writes++ == last ? 28 : 0;  // ENOSPC
+    });
+    EXPECT_THROW(second->save(folder.path(), {}), Error);
+    set_file_fault({});
+    EXPECT_TRUE(file_bytes(folder.file("weights.safetensors")) == before);
+  }
+  EXPECT_EQ(load(folder.path())->checksum(), first->checksum());
+}
+
+TEST(RandomModel, DependsOnTheSeedAlone) {
+  const ModelConfig config = nanochat_shape("v1-d1");
+  const auto random = [&](uint64_t seed, int n_threads) {
+    return Model::create_random(make_device("", n_threads), config, seed, {}, {})->checksum();
+  };
+  EXPECT_EQ(random(5, 1), random(5, 3));
+  EXPECT_FALSE(random(5, 1) == random(6, 1));
+}
+
+TEST(RandomModel, TakesWhatItsPlanSays) {
+  const auto device = make_device();
+  const auto model = Model::create_random(device, nanochat_shape("v0-d2"), 5, {WeightDtype::bf16}, {});
+  EXPECT_EQ(device->memory().stats().model_bytes, model->plan().weight_bytes);
+  EXPECT_EQ(model->plan().n_parameters, 2 * 65536 * 128 + 2 * 12 * 128 * 128);
+}
+
+TEST(RandomModel, RefusesAConfigurationThatDoesNotAgreeWithItself) {
+  ModelConfig config = nanochat_shape("v0-d2");
+  config.window_left.pop_back();
+  EXPECT_THROW(Model::create_random(make_device(), config, 5, {}, {}), Error);
+}
+
+}  // namespace
+}  // namespace nanochat::testing
