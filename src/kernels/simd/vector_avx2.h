@@ -140,6 +140,13 @@ NANOCHAT_INLINE Words round_to_bf16(Floats a) {
 NANOCHAT_INLINE Words pair_of(Words low, Words high) {
   return _mm256_or_si256(_mm256_srli_epi32(low, 16), high);
 }
+// Neighbours of 2 kLanes elements, rounded, become kLanes pairs.
+NANOCHAT_INLINE Words pairs_of_neighbours(Words first, Words second) {
+  const __m256 a = _mm256_castsi256_ps(first), b = _mm256_castsi256_ps(second);
+  const __m256i even = _mm256_castps_si256(_mm256_shuffle_ps(a, b, 0x88));
+  const __m256i odd = _mm256_castps_si256(_mm256_shuffle_ps(a, b, 0xdd));
+  return _mm256_permute4x64_epi64(pair_of(even, odd), 0xd8);  // quarters of a and b took turns
+}
 NANOCHAT_INLINE Floats even_of_pairs(Words pairs) {
   return _mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16));
 }

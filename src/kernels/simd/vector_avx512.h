@@ -135,6 +135,13 @@ NANOCHAT_INLINE Words round_to_bf16(Floats a) {
 NANOCHAT_INLINE Words pair_of(Words low, Words high) {
   return _mm512_or_si512(_mm512_srli_epi32(low, 16), high);
 }
+// Neighbours of 2 kLanes elements, rounded, become kLanes pairs.
+NANOCHAT_INLINE Words pairs_of_neighbours(Words first, Words second) {
+  const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+  const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
+  return pair_of(_mm512_permutex2var_epi32(first, even, second),
+                 _mm512_permutex2var_epi32(first, odd, second));
+}
 NANOCHAT_INLINE Floats even_of_pairs(Words pairs) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16));
 }
