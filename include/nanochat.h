@@ -456,7 +456,7 @@ typedef struct nanochat_model_plan_info {
   uint64_t file_bytes;         /* of all weights, as stored */
   uint64_t weight_bytes;       /* what a load takes, to the byte */
   uint64_t kv_bytes_per_token; /* what a session takes for each token of its capacity */
-  uint64_t working_bytes;      /* scratch of the largest forward pass */
+  uint64_t working_bytes;      /* activations of the largest forward pass; kernels borrow a few MiB besides */
   uint64_t parameters;
   uint64_t bytes_per_decoded_token; /* weights read for one token of one session */
   uint64_t flops_per_decoded_token;
