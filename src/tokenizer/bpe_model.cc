@@ -2,9 +2,8 @@
 
 #include <utility>
 
-#include <nlohmann/json.hpp>
-
 #include "base/json.h"
+#include "base/json_text.h"
 #include "base/utf8.h"
 #include "tokenizer/byte_alphabet.h"
 
@@ -16,8 +15,6 @@ std::string fallback_name(unsigned byte) {
   constexpr char kDigits[] = "0123456789ABCDEF";
   return {'<', '0', 'x', kDigits[byte >> 4], kDigits[byte & 15], '>'};
 }
-
-std::string json_string(std::string_view text) { return write_json(Json(text)); }
 
 }  // namespace
 
@@ -128,18 +125,18 @@ std::string BpeModel::to_json(const std::vector<SpecialToken>& also) const {
   const char* separator = "";
   for (TokenId id = 0; id < size(); ++id) {
     if (!has(id)) continue;
-    out += separator + json_string(token_text(id)) + ":" + std::to_string(id);
+    out += separator + quote_json(token_text(id)) + ":" + std::to_string(id);
     separator = ",";
   }
   for (const SpecialToken& token : also) {
-    out += separator + json_string(token.text) + ":" + std::to_string(token.id);
+    out += separator + quote_json(token.text) + ":" + std::to_string(token.id);
     separator = ",";
   }
   out += "},\"merges\":[";
   separator = "";
   for (const BpeMerge& merge : merges_.list()) {
     out += separator;
-    out += "[" + json_string(token_text(merge.left)) + "," + json_string(token_text(merge.right)) + "]";
+    out += "[" + quote_json(token_text(merge.left)) + "," + quote_json(token_text(merge.right)) + "]";
     separator = ",";
   }
   return out + "]}";

@@ -4,8 +4,6 @@
 #include <unordered_set>
 #include <utility>
 
-#include <nlohmann/json.hpp>
-
 #include "base/error.h"
 #include "base/excerpt.h"
 #include "tokenizer/bpe_model.h"
