@@ -261,7 +261,7 @@ void run_load(const Bench& bench) {
 }
 
 void add_bench(CLI::App& group, const char* name, const char* what, void (*run)(const Bench&)) {
-  constexpr int64_t kMaxTokens = 1 << 20;
+  constexpr int32_t kMaxTokens = 1 << 20;
   CLI::App* command = group.add_subcommand(name, what);
   auto bench = std::make_shared<Bench>();
   CLI::Option* model = add_model_options(*command, bench->model, Tokenized::no);
@@ -274,15 +274,15 @@ void add_bench(CLI::App& group, const char* name, const char* what, void (*run)(
     command
         ->add_option("--tokens", bench->tokens,
                      "Tokens to measure; 64 (decode) or 512 (prefill) if not given")
-        ->check(run == run_decode ? CLI::Range(int64_t{2}, kMaxTokens) : CLI::Range(int64_t{1}, kMaxTokens));
+        ->check(within(run == run_decode ? 2 : 1, kMaxTokens));
   }
   if (run == run_decode) {
     command->add_option("--prompt-tokens", bench->prompt_tokens, "Tokens before the first one")
-        ->check(CLI::Range(int64_t{1}, kMaxTokens))
+        ->check(within(1, kMaxTokens))
         ->capture_default_str();
   }
   command->add_option("--repeats", bench->repeats, "Runs; the median counts")
-      ->check(CLI::Range(1, 1000))
+      ->check(within(1, 1000))
       ->capture_default_str();
   command->add_flag("--json", bench->json, "Only the JSON object, which is the last line in any case");
   command->callback([bench, run] {

@@ -135,6 +135,8 @@ void run_infer(const Infer& infer) {
     Output output(infer);
     Generated generated;
     generate(generation.get(), generated, [&](std::string_view text, size_t n) { output.add(text, n); });
+    generated.info.prompt_tokens =
+        static_cast<int64_t>(ids.size());  // a shared prompt counts for each sample
     output.end(infer.json ? as_json(infer, sample, generated) : generated.text);
   }
   // The prompt of a shell belongs on its own line, but not into the text.
@@ -151,11 +153,11 @@ void add_infer_command(CLI::App& app) {
   add_model_options(*command, infer->model, Tokenized::yes)->required();
   add_sampling_options(*command, infer->sampling);
   command->add_option("--samples", infer->samples, "Continuations to draw, with a line --- between them")
-      ->check(CLI::Range(1, kMaxSamples))
+      ->check(within(1, kMaxSamples))
       ->capture_default_str();
   command->add_option("--stream", infer->stream, "true: text as it is made; false: all at the end")
       ->type_name("true|false")
-      ->capture_default_str();
+      ->default_str("true");
   command->add_flag("--json", infer->json, "One JSON object for each continuation instead of text");
   command->footer("Exit codes: 0 done, 1 the model cannot be loaded, 2 the generation failed, 130 Ctrl-C.");
   command->callback([infer] { run_infer(*infer); });

@@ -1,5 +1,7 @@
 #include "model_choice.h"
 
+#include <charconv>
+
 #include "interrupt.h"
 #include "stream.h"
 
@@ -7,6 +9,12 @@ namespace nanochat::cli {
 namespace {
 
 constexpr int32_t kMaxThreads = 4096;
+
+// Without the point and the exponent that a whole number does not need.
+std::string number(double value) {
+  const auto whole = static_cast<int64_t>(value);
+  return static_cast<double>(whole) == value ? std::to_string(whole) : CLI::detail::to_string(value);
+}
 
 void log_to_stderr(int32_t level, const char* line, size_t size, void* /*user_data*/) {
   const char* const kind = level == NANOCHAT_LOG_ERROR ? "nanochat: error: " : "nanochat: warning: ";
@@ -26,7 +34,7 @@ nanochat_model_options model_options(const ModelChoice& choice, Progress& progre
 
 void add_thread_option(CLI::App& command, ModelChoice& choice) {
   command.add_option("--threads", choice.threads, "Threads to use; 0: one per core")
-      ->check(CLI::Range(0, kMaxThreads))
+      ->check(within(0, kMaxThreads))
       ->capture_default_str();
 }
 
@@ -50,10 +58,20 @@ CLI::Validator within(double low, double high) {
   const auto check = [low, high](std::string& text) -> std::string {
     double value = 0;
     if (CLI::detail::lexical_cast(text, value) && value >= low && value <= high) return {};
-    return "'" + printable(text) + "' is not a number from " + CLI::detail::to_string(low) + " to " +
-           CLI::detail::to_string(high);
+    return "'" + printable(text) + "' is not a number from " + number(low) + " to " + number(high);
   };
-  return {check, CLI::detail::to_string(low) + ".." + CLI::detail::to_string(high)};
+  return {check, number(low) + " to " + number(high)};
+}
+
+CLI::Validator unsigned_number() {
+  return {[](std::string& text) -> std::string {
+            uint64_t value = 0;
+            const char* const end = text.data() + text.size();
+            const auto [rest, error] = std::from_chars(text.data(), end, value);
+            if (error == std::errc() && rest == end) return {};
+            return "'" + printable(text) + "' is not a number from 0 to 18446744073709551615";
+          },
+          ""};
 }
 
 Runtime open_runtime(const ModelChoice& choice) {

@@ -30,6 +30,8 @@ CLI::Option* add_model_options(CLI::App& command, ModelChoice& choice, Tokenized
 
 // A finite number from low to high; CLI::Range would let "nan" pass.
 CLI::Validator within(double low, double high);
+// Any uint64_t; CLI11 alone would wrap "-1" around.
+CLI::Validator unsigned_number();
 
 Runtime open_runtime(const ModelChoice& choice);
 Tokenizer open_tokenizer(const Runtime& runtime, const std::string& path);

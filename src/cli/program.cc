@@ -33,7 +33,6 @@ void add_commands(CLI::App& app) {
   add_bench_commands(app);
 }
 
-// The command that was meant, for its help.
 const CLI::App& deepest(const CLI::App& app) {
   const auto chosen = app.get_subcommands();
   return chosen.empty() ? app : deepest(*chosen.front());
@@ -44,7 +43,12 @@ std::string full_name(const CLI::App& app) {
 }
 
 int usage_failure(const CLI::App& app, const CLI::ParseError& error) {
-  write_stderr(Failure(Exit::loading, error.what(), "try '" + full_name(deepest(app)) + " --help'").report());
+  const CLI::App& command = deepest(app);
+  const auto unknown = command.remaining();
+  // CLI11 would only say that a command is missing.
+  const bool misspelt = !unknown.empty() && command.get_require_subcommand_min() > 0;
+  const std::string message = misspelt ? "there is no command '" + unknown.front() + "'" : error.what();
+  write_stderr(Failure(Exit::loading, message, "try '" + full_name(command) + " --help'").report());
   return static_cast<int>(Exit::loading);
 }
 
@@ -59,7 +63,7 @@ int run(int argc, char** argv) {
     app.parse(argc, argv);
     return static_cast<int>(Exit::ok);
   } catch (const CLI::CallForHelp&) {
-    write_stdout(deepest(app).help());
+    write_stdout(app.help());
     return static_cast<int>(Exit::ok);
   } catch (const CLI::CallForVersion& version) {
     write_stdout(std::string(version.what()) + "\n");

@@ -8,7 +8,7 @@
 namespace nanochat::cli {
 namespace {
 
-constexpr int64_t kMaxTokensLimit = 4096;
+constexpr int32_t kMaxTokensLimit = 4096;
 constexpr int32_t kTopKLimit = 200;
 
 uint64_t fresh_seed() {
@@ -25,7 +25,7 @@ void add_sampling_options(CLI::App& command, Sampling& sampling) {
       ->check(within(0, 2))
       ->capture_default_str();
   command.add_option("--top-k", sampling.top_k, "Draw from the k likeliest tokens; 0: off")
-      ->check(CLI::Range(0, kTopKLimit))
+      ->check(within(0, kTopKLimit))
       ->capture_default_str();
   command
       .add_option("--top-p", sampling.top_p,
@@ -41,9 +41,10 @@ void add_sampling_options(CLI::App& command, Sampling& sampling) {
       ->check(within(0.1, 10))
       ->capture_default_str();
   command.add_option("--max-tokens", sampling.max_tokens, "Tokens to generate at most")
-      ->check(CLI::Range(int64_t{1}, kMaxTokensLimit))
+      ->check(within(1, kMaxTokensLimit))
       ->capture_default_str();
-  command.add_option("--seed", sampling.seed, "Same seed, same text; a new one for every run if not given");
+  command.add_option("--seed", sampling.seed, "Same seed, same text; a new one for every run if not given")
+      ->check(unsigned_number());
   command.add_option("--stop", sampling.stop, "Stop before this text; may be given several times")
       ->allow_extra_args(false)
       ->type_name("TEXT");

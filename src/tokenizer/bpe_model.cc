@@ -25,6 +25,11 @@ BpeModel::BpeModel(Vocabulary vocabulary, std::vector<BpeMerge> merges, BpeOptio
                           ? vocabulary_.find(std::string(1, static_cast<char>(byte)))
                           : vocabulary_.find(fallback_name(byte));
   }
+  for (TokenId id = 0; id < vocabulary_.size(); ++id) {
+    if (vocabulary_.has(id) && vocabulary_.find(vocabulary_.text(id)) != id) {
+      literal_ids_.emplace(vocabulary_.text(id), id);
+    }
+  }
 }
 
 void BpeModel::encode_piece(std::string_view piece, std::vector<TokenId>& ids) const {
@@ -100,10 +105,8 @@ TokenId BpeModel::find_text(std::string_view text) const {
   if (options_.units == BpeOptions::Units::characters) return vocabulary_.find(text);
   std::string bytes;
   if (from_alphabet(text, bytes)) return vocabulary_.find(bytes);
-  for (TokenId id = 0; id < vocabulary_.size(); ++id) {
-    if (vocabulary_.has(id) && vocabulary_.text(id) == text && vocabulary_.find(text) != id) return id;
-  }
-  return -1;
+  const auto found = literal_ids_.find(std::string(text));
+  return found == literal_ids_.end() ? -1 : found->second;
 }
 
 std::string BpeModel::to_json(const std::vector<SpecialToken>& also) const {

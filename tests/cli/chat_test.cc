@@ -11,11 +11,9 @@
 namespace nanochat::test {
 namespace {
 
-ProgramRun chat(std::string_view input, std::vector<std::string> more = {}) {
-  std::vector<std::string> arguments = {"chat",          "--model", story_model(), "--max-tokens", "12",
-                                        "--temperature", "0"};
-  arguments.insert(arguments.end(), more.begin(), more.end());
-  return run_program(arguments, input);
+ProgramRun chat(std::string_view input, const char* max_tokens = "12") {
+  return run_program({"chat", "--model", story_model(), "--max-tokens", max_tokens, "--temperature", "0"},
+                     input);
 }
 
 TEST(Chat, AnswersOnStandardOutputAndSpeaksOfItselfOnStandardError) {
@@ -73,7 +71,7 @@ TEST(Chat, ReusesItsSessionWithoutChangingTheAnswer) {
 TEST(Chat, ForgetsTheOldestWhenTheContextIsFull) {
   std::string input;
   for (int i = 0; i < 30; ++i) input += "Lily saw a big red ball in the park and wanted to play\n";
-  const ProgramRun run = chat(input, {"--max-tokens", "40"});
+  const ProgramRun run = chat(input, "40");
   EXPECT_EQ(run.exit_code, 0) << run.err;
   EXPECT_NE(run.err.find("the oldest 2 messages are forgotten"), std::string::npos) << run.err;
 }

@@ -73,7 +73,7 @@ TEST(TokenizerCommand, TrainsTheReferencesTokenizer) {
   for (size_t i = 0; i < strings.size(); i += 3) {
     const json& entry = strings[i];
     EXPECT_EQ(json::parse(encode(tokenizer, entry.at("text").get<std::string>()).out), entry.at("ids"))
-        << entry.at("text");
+        << entry.at("text").dump();
   }
 }
 
