@@ -3,7 +3,6 @@
 #include <cstdint>
 #include <string_view>
 
-
 #include "base/json.h"
 #include "base/utf8.h"
 #include "fuzz_property.h"

@@ -4,7 +4,6 @@
 #include <optional>
 #include <tuple>
 
-
 #include "base/json.h"
 #include "unit/model/model_fixture.h"
 

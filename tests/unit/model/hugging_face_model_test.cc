@@ -1,7 +1,6 @@
 // Models in Hugging Face formats against transformers' own logits and a trained model's known continuation.
 #include <algorithm>
 
-
 #include "base/json.h"
 #include "unit/io/scratch_folder.h"
 #include "unit/model/model_fixture.h"

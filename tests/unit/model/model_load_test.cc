@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <map>
 
-
 #include "base/json.h"
 #include "memory/callback_memory.h"
 #include "unit/io/scratch_folder.h"
