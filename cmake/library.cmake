@@ -21,6 +21,11 @@ set(nanochat_isa_flags_avx2 -mavx2 -mfma -mf16c -mbmi2)
 set(nanochat_isa_flags_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c -mbmi2
   -mprefer-vector-width=512)
 set(nanochat_isa_flags_avx512_bf16 ${nanochat_isa_flags_avx512} -mavx512vnni -mavx512bf16)
+if(NANOCHAT_SANITIZE)  # UBSan multiplies the time to compile unrolled intrinsics, which hold nothing for it to find
+  list(APPEND nanochat_isa_flags_avx2 -fno-sanitize=undefined)
+  list(APPEND nanochat_isa_flags_avx512 -fno-sanitize=undefined)
+  list(APPEND nanochat_isa_flags_avx512_bf16 -fno-sanitize=undefined)
+endif()
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   foreach(isa avx2 avx512 avx512_bf16)
     set(isa_source ${PROJECT_SOURCE_DIR}/src/kernels/simd/isa_${isa}.cc)

@@ -226,7 +226,8 @@ typedef void (*nanochat_pressure_callback)(int32_t level, uint64_t used_bytes, u
 
 typedef struct nanochat_runtime_options {
   size_t struct_size;
-  const char *device;          /* "cpu"; NULL: "cpu". "cuda" or "cuda:N": the CUDA module, never a silent fall-back */
+  const char *device;          /* "cpu"; NULL: "cpu". "cuda" or "cuda:N": the CUDA module, never a silent fall-back.
+                                  In 0.1 the module finds the GPU but has no operations: UNSUPPORTED */
   int32_t n_threads;           /* workers, the caller included; 0: one per core available to the process */
   int32_t spin_microseconds;   /* how long an idle worker spins before it sleeps; 0: never */
   const int32_t *cpu_affinity; /* thread i runs on cpu_affinity[i % n_cpu_affinity]; NULL: anywhere */
@@ -455,7 +456,7 @@ typedef struct nanochat_model_plan_info {
   uint64_t file_bytes;         /* of all weights, as stored */
   uint64_t weight_bytes;       /* what a load takes, to the byte */
   uint64_t kv_bytes_per_token; /* what a session takes for each token of its capacity */
-  uint64_t working_bytes;      /* scratch of the largest forward pass */
+  uint64_t working_bytes;      /* activations of the largest forward pass; kernels borrow a few MiB besides */
   uint64_t parameters;
   uint64_t bytes_per_decoded_token; /* weights read for one token of one session */
   uint64_t flops_per_decoded_token;
@@ -695,7 +696,7 @@ NANOCHAT_API nanochat_status nanochat_generation_start_text(nanochat_session *se
 NANOCHAT_API void nanochat_generation_free(nanochat_generation *generation);
 
 /* Produces one token. The caller sets event->struct_size once. event->finish is not 0 in the last event; further calls
- * repeat it without text. After CANCELLED the call can be made again and goes on where it was.
+ * repeat that alone, with token -1 and no text. After CANCELLED the call can be made again and goes on where it was.
  * Statuses: INVALID_ARGUMENT, INVALID_STATE (the session was changed meanwhile), CANCELLED, BUDGET_EXCEEDED,
  * WORKING_MEMORY_EXHAUSTED, OUT_OF_MEMORY. Since 0.1. */
 NANOCHAT_API nanochat_status nanochat_generation_next(nanochat_generation *generation,

@@ -2,32 +2,9 @@
 
 #include <charconv>
 
-#include "base/utf8.h"
+#include "base/json_text.h"
 
 namespace nanochat {
-
-namespace {
-
-std::string quoted_json(std::string_view text) {
-  static constexpr char kHex[] = "0123456789abcdef";
-  std::string out = "\"";
-  for (const char c : replace_invalid_utf8(text)) {  // a path may be any bytes, JSON may not
-    const auto byte = static_cast<unsigned char>(c);
-    if (c == '"' || c == '\\') {
-      out += '\\';
-      out += c;
-    } else if (byte < 0x20) {
-      out += "\\u00";
-      out += kHex[byte >> 4];
-      out += kHex[byte & 15];
-    } else {
-      out += c;
-    }
-  }
-  return out += '"';
-}
-
-}  // namespace
 
 FormatArgument::FormatArgument(std::span<const int64_t> values) {
   text_ = "[";
@@ -90,7 +67,7 @@ Error& Error::field_json(std::string_view name, std::string text, std::string js
 }
 
 Error& Error::field(std::string_view name, std::string_view text) {
-  return field_json(name, std::string(text), quoted_json(text));
+  return field_json(name, std::string(text), quote_json(text));
 }
 
 Error& Error::field(std::string_view name, int64_t value) {

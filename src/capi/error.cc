@@ -1,9 +1,8 @@
 // The public error object, and the delivery side of guard.h.
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
-#include "base/json.h"
+#include "base/json_text.h"
 #include "capi/guard.h"
 
 // Plain pointers, so that the static out-of-memory error needs no allocation; `owned` backs them otherwise.
@@ -15,7 +14,8 @@ struct nanochat_error {
   nanochat_status status = NANOCHAT_STATUS_OUT_OF_MEMORY;
   const char* message = "out of memory";
   const char* json =
-      "{\"schema\":\"nanochat.error.v1\",\"status\":40,\"name\":\"OUT_OF_MEMORY\",\"code\":\"ERR-OUT-OF-MEMORY\","
+      "{\"schema\":\"nanochat.error.v1\",\"status\":40,\"name\":\"OUT_OF_MEMORY\",\"code\":\"ERR-OUT-OF-"
+      "MEMORY\","
       "\"category\":\"MEMORY\",\"fatal\":false,\"message\":\"out of memory\",\"subject\":\"\",\"hint\":\"\","
       "\"os_code\":0,\"fields\":{},\"cause\":null}";
   nanochat_error* cause = nullptr;
@@ -36,30 +36,48 @@ namespace {
 
 constinit nanochat_error out_of_memory_error;  // never freed, never changed
 
-Json error_json(const Error& error) {
-  Json json;
-  const auto status = static_cast<nanochat_status>(error.status());
-  json["schema"] = "nanochat.error.v1";
-  json["status"] = status;
-  json["name"] = nanochat_status_name(status);
-  json["code"] = nanochat_status_code_string(status);
-  json["category"] = nanochat_status_category(status);
-  json["fatal"] = nanochat_status_is_fatal(status) != 0;
-  json["message"] = error.message();
-  json["subject"] = error.subject();
-  json["hint"] = error.hint();
-  json["os_code"] = error.os_code();
-  json["fields"] = Json::object();
-  for (const Error::Field& field : error.fields()) {
-    json["fields"][field.name] = Json::parse(field.json, nullptr, false);
+void append_fields(std::string& out, const std::vector<Error::Field>& fields) {
+  const char* separator = "";
+  for (const Error::Field& field : fields) {
+    out += separator + quote_json(field.name) + ":" + field.json;
+    separator = ",";
   }
-  json["cause"] = error.cause() == nullptr ? Json() : error_json(*error.cause());
+}
+
+void append_error(std::string& out, const Error& error) {
+  const auto status = static_cast<nanochat_status>(error.status());
+  const auto add_text = [&](const char* key, std::string_view text) {
+    out += std::string(",\"") + key + "\":";
+    append_json_string(out, text);
+  };
+  out += "{\"schema\":\"nanochat.error.v1\",\"status\":" + std::to_string(status);
+  add_text("name", nanochat_status_name(status));
+  add_text("code", nanochat_status_code_string(status));
+  add_text("category", nanochat_status_category(status));
+  out += nanochat_status_is_fatal(status) != 0 ? ",\"fatal\":true" : ",\"fatal\":false";
+  add_text("message", error.message());
+  add_text("subject", error.subject());
+  add_text("hint", error.hint());
+  out += ",\"os_code\":" + std::to_string(error.os_code()) + ",\"fields\":{";
+  append_fields(out, error.fields());
+  out += "},\"cause\":";
+  if (error.cause() == nullptr) {
+    out += "null";
+  } else {
+    append_error(out, *error.cause());
+  }
+  out += '}';
+}
+
+std::string error_json(const Error& error) {
+  std::string json;
+  append_error(json, error);
   return json;
 }
 
 std::unique_ptr<nanochat_error> make_error(const Error& failure) {
   auto error = std::make_unique<nanochat_error>();
-  error->owned = new nanochat_error::Owned{failure, write_json(error_json(failure))};
+  error->owned = new nanochat_error::Owned{failure, error_json(failure)};
   error->status = static_cast<nanochat_status>(failure.status());
   error->message = error->owned->error.message().c_str();
   error->json = error->owned->json.c_str();
@@ -105,7 +123,9 @@ nanochat_status nanochat_error_status(const nanochat_error* error) {
   return error == nullptr ? NANOCHAT_OK : error->status;
 }
 
-const char* nanochat_error_message(const nanochat_error* error) { return error == nullptr ? "" : error->message; }
+const char* nanochat_error_message(const nanochat_error* error) {
+  return error == nullptr ? "" : error->message;
+}
 
 const char* nanochat_error_subject(const nanochat_error* error) {
   return error == nullptr || error->owned == nullptr ? "" : error->owned->error.subject().c_str();
@@ -135,6 +155,8 @@ const char* nanochat_error_field_value(const nanochat_error* error, size_t index
   return index < nanochat_error_field_count(error) ? error->owned->error.fields()[index].text.c_str() : "";
 }
 
-const char* nanochat_error_to_json(const nanochat_error* error) { return error == nullptr ? "" : error->json; }
+const char* nanochat_error_to_json(const nanochat_error* error) {
+  return error == nullptr ? "" : error->json;
+}
 
 }  // extern "C"

@@ -1,7 +1,5 @@
 #include "model/model.h"
 
-#include <nlohmann/json.hpp>
-
 #include "base/json.h"
 #include "capi/arguments.h"
 #include "capi/guard.h"

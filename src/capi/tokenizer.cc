@@ -1,5 +1,3 @@
-#include <nlohmann/json.hpp>
-
 #include "base/file.h"
 #include "base/json.h"
 #include "capi/arguments.h"

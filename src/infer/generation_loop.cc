@@ -165,8 +165,9 @@ GenerationEvent GenerationLoop::next(const Watch& watch) {
     if (event.finish != Finish::none && !text->stopped()) event.text += text->finish();
     if (event.finish != Finish::stop && text->stopped()) event.finish = Finish::string;
   }
-  GenerationEvent last = event;
-  last.text.clear();
+  GenerationEvent last;  // what later calls get: how it ended, and nothing twice
+  last.index = event.index;
+  last.finish = event.finish;
   pending_.reserve(pending_.size() + 1);
 
   pending_.push_back(event.token);

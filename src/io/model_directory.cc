@@ -2,8 +2,6 @@
 
 #include <utility>
 
-#include <nlohmann/json.hpp>
-
 #include "base/error.h"
 #include "base/excerpt.h"
 
@@ -35,8 +33,8 @@ void check_shard_name(const std::string& index_path, const std::string& tensor, 
 
 WeightMap read_weight_map(const std::string& index_path) {
   const Json index = parse_json(read_file(index_path, kMaxIndexBytes), index_path);
-  const auto found = index.find("weight_map");  // end() if the document is not an object
-  if (found == index.end() || !found->is_object()) {
+  const Json* found = index.find("weight_map");
+  if (found == nullptr || !found->is_object()) {
     refuse(Status::format_invalid, index_path, "no object 'weight_map' of tensors and their shards");
   }
   WeightMap weight_map;

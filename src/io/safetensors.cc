@@ -5,8 +5,6 @@
 #include <limits>
 #include <tuple>
 
-#include <nlohmann/json.hpp>
-
 #include "base/checked.h"
 #include "base/error.h"
 #include "base/excerpt.h"
@@ -68,8 +66,8 @@ class EntryReader {
   }
 
   const Json& member(const char* key) const {
-    const auto found = entry_.find(key);
-    if (found == entry_.end()) fail(format_text("'{}' is missing in {}", key, show(entry_)));
+    const Json* found = entry_.find(key);
+    if (found == nullptr) fail(format_text("'{}' is missing in {}", key, show(entry_)));
     return *found;
   }
 

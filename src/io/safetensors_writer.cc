@@ -1,12 +1,10 @@
 #include <algorithm>
 #include <limits>
 
-#include <nlohmann/json.hpp>
-
 #include "base/checked.h"
 #include "base/error.h"
 #include "base/excerpt.h"
-#include "base/json.h"
+#include "base/json_text.h"
 #include "base/utf8.h"
 #include "io/safetensors.h"
 
@@ -59,21 +57,19 @@ void check_names(const std::string& path, const std::vector<TensorInfo>& tensors
   if (twice != names.end()) refuse(path, format_text("tensor '{}' is declared twice", excerpt(*twice)));
 }
 
-std::string quoted(const std::string& text) { return write_json(Json(text)); }
-
 std::string metadata_entry(const std::string& path, const std::map<std::string, std::string>& metadata) {
   std::string out = "\"__metadata__\":{";
   for (const auto& [key, value] : metadata) {
     check_text(path, "metadata key", key);
     check_text(path, "metadata value", value);
     if (out.back() != '{') out += ',';
-    out += quoted(key) + ':' + quoted(value);
+    out += quote_json(key) + ':' + quote_json(value);
   }
   return out += '}';
 }
 
 std::string tensor_entry(const TensorInfo& tensor, uint64_t offset) {
-  return format_text("{}:{\"dtype\":\"{}\",\"shape\":{},\"data_offsets\":[{},{}]}", quoted(tensor.name),
+  return format_text("{}:{\"dtype\":\"{}\",\"shape\":{},\"data_offsets\":[{},{}]}", quote_json(tensor.name),
                      dtype_name(tensor.dtype), tensor.shape, offset, offset + tensor.n_bytes);
 }
 

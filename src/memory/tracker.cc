@@ -7,7 +7,6 @@
 #include <utility>
 
 #include <execinfo.h>
-#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/json.h"

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include <nlohmann/json.hpp>
-
 #include "base/checked.h"
 #include "base/error.h"
 #include "base/excerpt.h"

@@ -1,8 +1,6 @@
 // config.json as Hugging Face writes it for model types `nanochat` and `llama`.
 #include <cmath>
 
-#include <nlohmann/json.hpp>
-
 #include "base/error.h"
 #include "model/config_formats.h"
 

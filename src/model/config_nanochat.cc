@@ -4,8 +4,6 @@
 #include <array>
 #include <cmath>
 
-#include <nlohmann/json.hpp>
-
 #include "base/checked.h"
 #include "base/error.h"
 #include "base/excerpt.h"
@@ -165,8 +163,8 @@ void refuse_unknown_fields(const ConfigReader& reader) {
                                                 "seed",
                                                 "model_type"};
   for (const auto& item : reader.json().items()) {
-    if (std::find(std::begin(kKnown), std::end(kKnown), item.key()) == std::end(kKnown)) {
-      reader.refuse(item.key(), "no field of this name in a nanochat configuration");
+    if (std::find(std::begin(kKnown), std::end(kKnown), item.key) == std::end(kKnown)) {
+      reader.refuse(item.key, "no field of this name in a nanochat configuration");
     }
   }
 }
@@ -226,7 +224,7 @@ ModelConfig parse_nanochat_config(const ConfigReader& reader, std::span<const Na
 Json nanochat_config_json(const ModelConfig& config) {
   Json json = Json::object();
   for (const NanochatGeneration& generation : kGenerations) {
-    if (generation.architecture == config.architecture) json["generation"] = std::string(generation.name);
+    if (generation.architecture == config.architecture) json["generation"] = generation.name;
   }
   if (!json.contains("generation")) {
     throw Error(Status::config_invalid)

@@ -4,8 +4,6 @@
 #include <cmath>
 #include <limits>
 
-#include <nlohmann/json.hpp>
-
 #include "base/error.h"
 #include "base/excerpt.h"
 
@@ -45,8 +43,8 @@ ConfigReader::ConfigReader(const Json& object, std::string_view file_name, std::
 }
 
 const Json* ConfigReader::find(std::string_view key) const {
-  const auto found = object_->find(std::string(key));
-  return found == object_->end() || found->is_null() ? nullptr : &*found;
+  const Json* found = object_->find(key);
+  return found == nullptr || found->is_null() ? nullptr : found;
 }
 
 std::string ConfigReader::full_name(std::string_view key) const {

@@ -2,8 +2,6 @@
 #include <algorithm>
 #include <numeric>
 
-#include <nlohmann/json.hpp>
-
 #include "base/error.h"
 #include "base/file.h"
 #include "io/safetensors.h"
@@ -103,7 +101,8 @@ class WeightWriter {
   void emit_values(std::span<const float> values, DType dtype) {
     if (dtype == DType::f32) return emit(values.data(), values.size_bytes());
     std::vector<uint16_t> words(values.size());
-    std::transform(values.begin(), values.end(), words.begin(), bf16_from_float);
+    std::transform(values.begin(), values.end(), words.begin(),
+                   [](float value) { return bf16_from_float(value); });
     emit(words.data(), words.size() * sizeof(uint16_t));
   }
 

@@ -2,9 +2,8 @@
 
 #include <utility>
 
-#include <nlohmann/json.hpp>
-
 #include "base/json.h"
+#include "base/json_text.h"
 #include "base/utf8.h"
 #include "tokenizer/byte_alphabet.h"
 
@@ -17,8 +16,6 @@ std::string fallback_name(unsigned byte) {
   return {'<', '0', 'x', kDigits[byte >> 4], kDigits[byte & 15], '>'};
 }
 
-std::string json_string(std::string_view text) { return write_json(Json(text)); }
-
 }  // namespace
 
 BpeModel::BpeModel(Vocabulary vocabulary, std::vector<BpeMerge> merges, BpeOptions options)
@@ -27,6 +24,11 @@ BpeModel::BpeModel(Vocabulary vocabulary, std::vector<BpeMerge> merges, BpeOptio
     byte_ids_[byte] = options_.units == BpeOptions::Units::bytes
                           ? vocabulary_.find(std::string(1, static_cast<char>(byte)))
                           : vocabulary_.find(fallback_name(byte));
+  }
+  for (TokenId id = 0; id < vocabulary_.size(); ++id) {
+    if (vocabulary_.has(id) && vocabulary_.find(vocabulary_.text(id)) != id) {
+      literal_ids_.emplace(vocabulary_.text(id), id);
+    }
   }
 }
 
@@ -103,10 +105,8 @@ TokenId BpeModel::find_text(std::string_view text) const {
   if (options_.units == BpeOptions::Units::characters) return vocabulary_.find(text);
   std::string bytes;
   if (from_alphabet(text, bytes)) return vocabulary_.find(bytes);
-  for (TokenId id = 0; id < vocabulary_.size(); ++id) {
-    if (vocabulary_.has(id) && vocabulary_.text(id) == text && vocabulary_.find(text) != id) return id;
-  }
-  return -1;
+  const auto found = literal_ids_.find(std::string(text));
+  return found == literal_ids_.end() ? -1 : found->second;
 }
 
 std::string BpeModel::to_json(const std::vector<SpecialToken>& also) const {
@@ -125,18 +125,18 @@ std::string BpeModel::to_json(const std::vector<SpecialToken>& also) const {
   const char* separator = "";
   for (TokenId id = 0; id < size(); ++id) {
     if (!has(id)) continue;
-    out += separator + json_string(token_text(id)) + ":" + std::to_string(id);
+    out += separator + quote_json(token_text(id)) + ":" + std::to_string(id);
     separator = ",";
   }
   for (const SpecialToken& token : also) {
-    out += separator + json_string(token.text) + ":" + std::to_string(token.id);
+    out += separator + quote_json(token.text) + ":" + std::to_string(token.id);
     separator = ",";
   }
   out += "},\"merges\":[";
   separator = "";
   for (const BpeMerge& merge : merges_.list()) {
     out += separator;
-    out += "[" + json_string(token_text(merge.left)) + "," + json_string(token_text(merge.right)) + "]";
+    out += "[" + quote_json(token_text(merge.left)) + "," + quote_json(token_text(merge.right)) + "]";
     separator = ",";
   }
   return out + "]}";

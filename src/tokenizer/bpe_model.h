@@ -2,9 +2,9 @@
 #pragma once
 
 #include <array>
-#include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "tokenizer/bpe_merges.h"
@@ -44,7 +44,8 @@ class BpeModel final : public TokenModel {
   Vocabulary vocabulary_;
   BpeMerges merges_;
   BpeOptions options_;
-  std::array<TokenId, 256> byte_ids_{};  // of the single bytes, or of <0xNN>; -1: none
+  std::unordered_map<std::string, TokenId> literal_ids_;  // of texts that are not in the byte alphabet
+  std::array<TokenId, 256> byte_ids_{};                   // of the single bytes, or of <0xNN>; -1: none
 };
 
 }  // namespace nanochat

@@ -1,7 +1,5 @@
 #include "tokenizer/conversation.h"
 
-#include <nlohmann/json.hpp>
-
 #include "base/error.h"
 
 namespace nanochat {
@@ -21,8 +19,8 @@ struct Message {
 
 // The messages with their fields checked. A system message becomes the head of the user's first one.
 std::vector<Message> read_messages(const Json& conversation) {
-  const auto found = conversation.is_object() ? conversation.find("messages") : conversation.end();
-  if (!conversation.is_object() || found == conversation.end() || !found->is_array()) {
+  const Json* found = conversation.find("messages");
+  if (found == nullptr || !found->is_array()) {
     throw Error(Status::invalid_argument).subject("messages").say("the conversation has no list 'messages'");
   }
   std::vector<Message> messages;
@@ -31,7 +29,7 @@ std::vector<Message> read_messages(const Json& conversation) {
     if (!message.is_object() || !message.contains("role") || !message["role"].is_string()) {
       throw Error(Status::invalid_argument).subject("messages").say("message {} has no text 'role'", i);
     }
-    const std::string role = message["role"];
+    const auto role = message["role"].get<std::string>();
     if (!message.contains("content")) refuse(i, role, "it has no 'content'");
     messages.push_back({i, role, message["content"]});
   }

@@ -1,7 +1,5 @@
 #include "tokenizer/json_node.h"
 
-#include <nlohmann/json.hpp>
-
 #include "base/excerpt.h"
 
 namespace nanochat {
@@ -24,14 +22,14 @@ bool JsonNode::is_null() const { return value_->is_null(); }
 
 bool JsonNode::has(const char* key) const {
   if (!value_->is_object()) invalid("expected an object, found {}", described(*value_));
-  const auto found = value_->find(key);
-  return found != value_->end() && !found->is_null();
+  const Json* found = value_->find(key);
+  return found != nullptr && !found->is_null();
 }
 
 JsonNode JsonNode::at(const char* key) const {
   if (!value_->is_object()) invalid("expected an object, found {}", described(*value_));
-  const auto found = value_->find(key);
-  if (found == value_->end()) invalid("'{}' is missing", key);
+  const Json* found = value_->find(key);
+  if (found == nullptr) invalid("'{}' is missing", key);
   return {*found, file_, path_.empty() ? key : path_ + "." + key};
 }
 

@@ -1,7 +1,5 @@
 #include "tokenizer/tokenizer_document.h"
 
-#include <nlohmann/json.hpp>
-
 #include "base/error.h"
 #include "base/excerpt.h"
 
@@ -15,86 +13,65 @@ constexpr size_t kMaxKeys =
 
 // Builds the document from the parser's events. `open_` are the containers around the current place; inside a
 // table no container is open, and its entries go to the vectors.
-class Reader final : public nlohmann::json_sax<Json> {
+class Reader final : public JsonEvents {
  public:
-  Reader(TokenizerDocument& document, std::string_view name, size_t size)
-      : document_(document), name_(name), size_(size) {}
+  Reader(TokenizerDocument& document, std::string_view name) : document_(document), name_(name) {}
 
-  bool null() override { return scalar(Json(nullptr)); }
-  bool boolean(bool value) override { return scalar(Json(value)); }
-  bool number_float(double value, const std::string&) override { return scalar(Json(value)); }
-  bool binary(Json::binary_t&) override { return false; }
-  bool number_integer(int64_t value) override {
-    return table_ == Table::vocab ? vocab_id(value) : scalar(Json(value));
+  void scalar(Json&& value) override {
+    if (table_ == Table::vocab && value.is_number_integer()) return vocab_id(value);
+    if (table_ == Table::merges && value.is_string()) return merge_text(value.get_ref<const std::string&>());
+    if (table_ != Table::none) refuse_entry(excerpt(write_json(value)));
+    add(std::move(value));
   }
-  bool number_unsigned(uint64_t value) override {
-    if (table_ != Table::vocab) return scalar(Json(value));
-    return vocab_id(value > INT64_MAX ? -1 : static_cast<int64_t>(value));
-  }
-  bool string(std::string& value) override {
-    if (table_ == Table::merges) return merge_text(value);
-    return scalar(Json(std::move(value)));
-  }
-
-  bool start_object(size_t) override {
+  void start_object() override {
     if (table_ != Table::none) refuse_entry("an object");
     if (is_at("vocab")) {
       if (document_.has_vocab) refuse("model.vocab appears twice");
       document_.has_vocab = true;
       table_ = Table::vocab;
-      return true;
+      return;
     }
-    return open(Json::object());
+    open(Json::object());
   }
-  bool start_array(size_t) override {
+  void start_array() override {
     if (table_ == Table::vocab) refuse_entry("an array");
     if (table_ == Table::merges) {
       if (in_pair_) refuse_entry("an array in a pair");
       in_pair_ = true;
       pair_.clear();
-      return true;
+      return;
     }
     if (is_at("merges")) {
       if (document_.has_merges) refuse("model.merges appears twice");
       document_.has_merges = true;
       table_ = Table::merges;
-      return true;
+      return;
     }
-    return open(Json::array());
+    open(Json::array());
   }
-  bool end_object() override {
-    if (table_ == Table::vocab) {
-      table_ = Table::none;
-      return true;
-    }
-    return close();
+  void end_object() override {
+    if (table_ != Table::vocab) return close();
+    table_ = Table::none;
   }
-  bool end_array() override {
+  void end_array() override {
     if (table_ != Table::merges) return close();
     if (!in_pair_) {
       table_ = Table::none;
-      return true;
+      return;
     }
     in_pair_ = false;
     if (pair_.size() != 2) refuse_entry(format_text("{} texts in a pair", pair_.size()));
     document_.merges.emplace_back(std::move(pair_[0]), std::move(pair_[1]));
-    return true;
   }
-  bool key(std::string& value) override {
-    key_ = std::move(value);
-    if (table_ == Table::vocab) return true;
+  void key(std::string&& key) override {
+    key_ = std::move(key);
+    if (table_ == Table::vocab) return;
     const Json& object = *open_.back();
     if (object.size() >= kMaxKeys) refuse(format_text("an object of more than {} keys", kMaxKeys));
     const bool is_table = in_model() && ((key_ == "vocab" && document_.has_vocab) ||
                                          (key_ == "merges" && document_.has_merges));
     if (is_table || object.contains(key_))
       refuse(format_text("key '{}' appears twice in one object", excerpt(key_)));
-    return true;
-  }
-  bool parse_error(size_t position, const std::string&, const nlohmann::detail::exception& error) override {
-    throw Error(Status::format_invalid)
-        .subject(name_)
-        .say("{}: not valid JSON at byte {} of {}: {}", name_, position, size_, excerpt(error.what(), 200));
   }
 
  private:
@@ -112,28 +89,22 @@ class Reader final : public nlohmann::json_sax<Json> {
   bool in_model() const { return open_.size() == 2 && model_ && open_.back() == model_; }
   bool is_at(const char* key) const { return in_model() && key_ == key; }
 
-  bool scalar(Json value) {
-    if (table_ != Table::none) refuse_entry(excerpt(write_json(value)));
-    add(std::move(value));
-    return true;
-  }
-  bool vocab_id(int64_t id) {
-    document_.vocab.emplace_back(std::move(key_), id);
+  void vocab_id(const Json& value) {
+    const bool fits = !value.is_number_unsigned() || value.get<uint64_t>() <= INT64_MAX;
+    document_.vocab.emplace_back(std::move(key_), fits ? value.get<int64_t>() : -1);
     key_.clear();
-    return true;
   }
   // Before 2024 a merge was written as one text with a space between the two.
-  bool merge_text(std::string& text) {
+  void merge_text(const std::string& text) {
     if (in_pair_) {
-      pair_.push_back(std::move(text));
-      return true;
+      pair_.push_back(text);
+      return;
     }
     const size_t space = text.find(' ');
     if (space == std::string::npos || text.find(' ', space + 1) != std::string::npos) {
       refuse_entry(format_text("'{}'", excerpt(text)));
     }
     document_.merges.emplace_back(text.substr(0, space), text.substr(space + 1));
-    return true;
   }
 
   Json* add(Json value) {
@@ -145,23 +116,20 @@ class Reader final : public nlohmann::json_sax<Json> {
     if (parent.is_array()) return &parent.emplace_back(std::move(value));
     return &(parent[key_] = std::move(value));
   }
-  bool open(Json container) {
+  void open(Json container) {
     if (open_.size() >= kMaxDepth) refuse(format_text("nested deeper than {} levels", kMaxDepth));
     const bool is_model =
         open_.size() == 1 && open_.back()->is_object() && key_ == "model" && container.is_object();
     open_.push_back(add(std::move(container)));
     if (is_model) model_ = open_.back();
-    return true;
   }
-  bool close() {
+  void close() {
     if (open_.back() == model_) model_ = nullptr;
     open_.pop_back();
-    return true;
   }
 
   TokenizerDocument& document_;
   std::string_view name_;
-  size_t size_;
   std::vector<Json*> open_;  // stays valid: a container only grows while its last child is open or done
   const Json* model_ = nullptr;
   Table table_ = Table::none;
@@ -178,8 +146,8 @@ TokenizerDocument::~TokenizerDocument() = default;
 
 TokenizerDocument read_tokenizer_document(std::string_view text, std::string_view name) {
   TokenizerDocument document;
-  Reader reader(document, name, text.size());
-  Json::sax_parse(text.begin(), text.end(), &reader);
+  Reader reader(document, name);
+  parse_json_events(text, name, reader);
   return document;
 }
 

@@ -4,8 +4,6 @@
 #include <unordered_set>
 #include <utility>
 
-#include <nlohmann/json.hpp>
-
 #include "base/error.h"
 #include "base/excerpt.h"
 #include "tokenizer/bpe_model.h"
@@ -152,11 +150,11 @@ void check_added_tokens(const std::vector<AddedToken>& added, const TokenModel& 
 
 void check_post_processor(const PostProcessorTokens& tokens, const TokenizerParts& parts,
                           const JsonNode& node) {
+  std::unordered_set<TokenId> added;
+  for (const AddedToken& token : parts.added) added.insert(token.id);
   for (const std::vector<TokenId>* list : {&tokens.prefix, &tokens.suffix}) {
     for (const TokenId id : *list) {
-      const bool is_added = std::any_of(parts.added.begin(), parts.added.end(),
-                                        [id](const AddedToken& token) { return token.id == id; });
-      if (!is_added && !parts.model->has(id)) node.invalid("no token has the id {}", id);
+      if (!added.contains(id) && !parts.model->has(id)) node.invalid("no token has the id {}", id);
     }
   }
 }

@@ -90,6 +90,5 @@ struct SimdBodies {
 extern const SimdBodies kAvx2Bodies;
 extern const SimdBodies kAvx512Bodies;
 extern const SimdBodies kAvx512Bf16Bodies;
-extern const SimdBodies kNeonBodies;
 
 }  // namespace nanochat

@@ -140,6 +140,13 @@ NANOCHAT_INLINE Words round_to_bf16(Floats a) {
 NANOCHAT_INLINE Words pair_of(Words low, Words high) {
   return _mm256_or_si256(_mm256_srli_epi32(low, 16), high);
 }
+// Neighbours of 2 kLanes elements, rounded, become kLanes pairs.
+NANOCHAT_INLINE Words pairs_of_neighbours(Words first, Words second) {
+  const __m256 a = _mm256_castsi256_ps(first), b = _mm256_castsi256_ps(second);
+  const __m256i even = _mm256_castps_si256(_mm256_shuffle_ps(a, b, 0x88));
+  const __m256i odd = _mm256_castps_si256(_mm256_shuffle_ps(a, b, 0xdd));
+  return _mm256_permute4x64_epi64(pair_of(even, odd), 0xd8);  // quarters of a and b took turns
+}
 NANOCHAT_INLINE Floats even_of_pairs(Words pairs) {
   return _mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16));
 }
@@ -150,20 +157,25 @@ NANOCHAT_INLINE Floats odd_of_pairs(Words pairs) {
 constexpr bool kHasBf16Dot = false;
 NANOCHAT_INLINE Floats bf16_dot(Words, uint32_t, Floats c) { return c; }
 
+// Keeps a loaded vector in a register, where the compiler would rather load it once for each use.
+NANOCHAT_INLINE Words in_register(Words a) {
+  __asm__("" : "+x"(a));
+  return a;
+}
+
 // Rows become columns: kLanes vectors of kLanes words.
 NANOCHAT_INLINE void transpose(Words (&r)[kLanes]) {
-  __m256i t[8], u[8];
-#pragma GCC unroll 4
-  for (int i = 0; i < 8; i += 2) {
-    t[i] = _mm256_unpacklo_epi32(r[i], r[i + 1]);
-    t[i + 1] = _mm256_unpackhi_epi32(r[i], r[i + 1]);
-  }
+  __m256i u[8];
 #pragma GCC unroll 2
-  for (int i = 0; i < 8; i += 4) {
-    u[i] = _mm256_unpacklo_epi64(t[i], t[i + 2]);
-    u[i + 1] = _mm256_unpackhi_epi64(t[i], t[i + 2]);
-    u[i + 2] = _mm256_unpacklo_epi64(t[i + 1], t[i + 3]);
-    u[i + 3] = _mm256_unpackhi_epi64(t[i + 1], t[i + 3]);
+  for (int i = 0; i < 8; i += 4) {  // four rows at a time: few registers are in use at once
+    const __m256i low_top = _mm256_unpacklo_epi32(r[i], r[i + 1]);
+    const __m256i high_top = _mm256_unpackhi_epi32(r[i], r[i + 1]);
+    const __m256i low_bottom = _mm256_unpacklo_epi32(r[i + 2], r[i + 3]);
+    const __m256i high_bottom = _mm256_unpackhi_epi32(r[i + 2], r[i + 3]);
+    u[i] = _mm256_unpacklo_epi64(low_top, low_bottom);
+    u[i + 1] = _mm256_unpackhi_epi64(low_top, low_bottom);
+    u[i + 2] = _mm256_unpacklo_epi64(high_top, high_bottom);
+    u[i + 3] = _mm256_unpackhi_epi64(high_top, high_bottom);
   }
   // u[4 i + c], half h: column 4 h + c of rows 4 i .. 4 i + 3.
 #pragma GCC unroll 4

@@ -135,6 +135,13 @@ NANOCHAT_INLINE Words round_to_bf16(Floats a) {
 NANOCHAT_INLINE Words pair_of(Words low, Words high) {
   return _mm512_or_si512(_mm512_srli_epi32(low, 16), high);
 }
+// Neighbours of 2 kLanes elements, rounded, become kLanes pairs.
+NANOCHAT_INLINE Words pairs_of_neighbours(Words first, Words second) {
+  const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+  const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
+  return pair_of(_mm512_permutex2var_epi32(first, even, second),
+                 _mm512_permutex2var_epi32(first, odd, second));
+}
 NANOCHAT_INLINE Floats even_of_pairs(Words pairs) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16));
 }
@@ -154,20 +161,25 @@ constexpr bool kHasBf16Dot = false;
 NANOCHAT_INLINE Floats bf16_dot(Words, uint32_t, Floats c) { return c; }
 #endif
 
+// Keeps a loaded vector in a register, where the compiler would rather load it once for each use.
+NANOCHAT_INLINE Words in_register(Words a) {
+  __asm__("" : "+v"(a));
+  return a;
+}
+
 // Rows become columns: kLanes vectors of kLanes words.
 NANOCHAT_INLINE void transpose(Words (&r)[kLanes]) {
-  __m512i t[16], u[16];
-#pragma GCC unroll 8
-  for (int i = 0; i < 16; i += 2) {
-    t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
-    t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
-  }
+  __m512i u[16];
 #pragma GCC unroll 4
-  for (int i = 0; i < 16; i += 4) {
-    u[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
-    u[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
-    u[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
-    u[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
+  for (int i = 0; i < 16; i += 4) {  // four rows at a time: few registers are in use at once
+    const __m512i low_top = _mm512_unpacklo_epi32(r[i], r[i + 1]);
+    const __m512i high_top = _mm512_unpackhi_epi32(r[i], r[i + 1]);
+    const __m512i low_bottom = _mm512_unpacklo_epi32(r[i + 2], r[i + 3]);
+    const __m512i high_bottom = _mm512_unpackhi_epi32(r[i + 2], r[i + 3]);
+    u[i] = _mm512_unpacklo_epi64(low_top, low_bottom);
+    u[i + 1] = _mm512_unpackhi_epi64(low_top, low_bottom);
+    u[i + 2] = _mm512_unpacklo_epi64(high_top, high_bottom);
+    u[i + 3] = _mm512_unpackhi_epi64(high_top, high_bottom);
   }
   // u[4 i + c], quarter q: column 4 q + c of rows 4 i .. 4 i + 3.
 #pragma GCC unroll 4

@@ -104,7 +104,7 @@ TEST(Generation, ReportsTheFirstOfSeveralReasons) {
   EXPECT_EQ(run_to_end(source_saying(ids("ac"), 2), options).finish, Finish::context);
 }
 
-TEST(Generation, RepeatsTheLastEventWithoutText) {
+TEST(Generation, RepeatsOnlyHowItEnded) {
   const auto source = source_saying(ids("ab"));
   GenerationOptions options;
   options.max_tokens = 2;
@@ -113,7 +113,7 @@ TEST(Generation, RepeatsTheLastEventWithoutText) {
   source->truncate(0);  // it is the caller's again
   for (int i = 0; i < 2; ++i) {
     const GenerationEvent event = loop.next({});
-    EXPECT_EQ(event.token, 'b');
+    EXPECT_EQ(event.token, -1);
     EXPECT_EQ(event.index, 1);
     EXPECT_EQ(event.finish, Finish::length);
     EXPECT_EQ(event.text, "");
