@@ -24,18 +24,19 @@ step() {
 [ "$(uname -m)" = x86_64 ] || [ "$(uname -m)" = aarch64 ] || fail "needs a 64-bit x86 or ARM machine, this is $(uname -m)"
 mkdir -p "$build"
 : > "$log"
-install_packages g++ cmake ninja-build pkg-config libzstd-dev libutf8proc-dev nlohmann-json3-dev libxxhash-dev \
-  libcli11-dev || fail "some packages are missing and could not be installed"
+install_packages g++ cmake ninja-build pkg-config libzstd-dev libutf8proc-dev nlohmann-json3-dev libxxhash-dev ||
+  fail "some packages are missing and could not be installed"
 
 step "Configuring" cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DNANOCHAT_TESTS=OFF \
-  -DNANOCHAT_EXAMPLES=ON -DNANOCHAT_STATIC=OFF -DCMAKE_UNITY_BUILD=ON
-step "Building (some minutes the first time)" cmake --build "$build" --target example_stream nanochat_cli
+  -DNANOCHAT_EXAMPLES=ON -DNANOCHAT_STATIC=OFF -DNANOCHAT_CLI=OFF
+step "Building (some minutes the first time)" cmake --build "$build" --target example_stream
 
 echo "A model with 260,000 weights tells a story:" >&2
 echo >&2
 "$build/examples/stream" "$model" "" 200 || fail "the story was not told"
 cat >&2 <<END
 
-The same from the command line:  $build/bin/nanochat infer --model $model "Once upon a time"
-The program behind this:         examples/c/stream.c
+What ran:          $build/examples/stream $model "" 200      (add a prompt of your own in the quotes)
+The program:       examples/c/stream.c
+What comes next:   README.md
 END

@@ -24,6 +24,7 @@ static nanochat_status print_story(nanochat_generation *generation, nanochat_err
     fflush(stdout);
   } while (event.finish == NANOCHAT_FINISH_NONE);
   putchar('\n');
+  fflush(stdout);
   return NANOCHAT_OK;
 }
 

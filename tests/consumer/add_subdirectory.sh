@@ -19,7 +19,7 @@ rm -rf "$build"
 trap 'rm -rf "$work" "$build"' EXIT
 [ -n "$ccache" ] && launcher=(-DCMAKE_C_COMPILER_LAUNCHER="$ccache" -DCMAKE_CXX_COMPILER_LAUNCHER="$ccache")
 "$CMAKE" -G Ninja -S "$work/project" -B "$build" -DCMAKE_BUILD_TYPE="$BUILD_TYPE" -DNANOCHAT_WERROR="$WERROR" \
-  -DCMAKE_UNITY_BUILD="${UNITY:-OFF}" -DCMAKE_C_COMPILER="$CC" -DCMAKE_CXX_COMPILER="$CXX" "${launcher[@]}" \
+  -DCMAKE_C_COMPILER="$CC" -DCMAKE_CXX_COMPILER="$CXX" "${launcher[@]}" \
   > "$work/log" 2>&1 || { cat "$work/log"; fail "the project cannot be configured"; }
 ninja -C "$build" -t targets all > "$work/targets"
 grep -qE '^(unit_|nanochat_cli|example_)' "$work/targets" && fail "tests or the program are part of the customer's build"
