@@ -92,18 +92,18 @@ static void test_bad_directories_name_what_is_wrong(nanochat_runtime *runtime, c
   nanochat_model *model = NULL;
   char path[4096];
   char file[4200];
+  char weights[4200];
   snprintf(path, sizeof path, "%s/bad-model", folder);
   mkdir(path, 0755);
   snprintf(file, sizeof file, "%s/config.json", path);
-  unlink(file);
+  snprintf(weights, sizeof weights, "%s/model.safetensors", path);
+  unlink(file); /* of an earlier run */
+  unlink(weights);
   CHECK_SAYS(nanochat_model_load(runtime, path, NULL, &model, &error), NANOCHAT_STATUS_MODEL_FILE_MISSING, "bad-model",
              "config.json");
   write_text(file, "{}");
   CHECK_SAYS(nanochat_model_load(runtime, path, NULL, &model, &error), NANOCHAT_STATUS_MODEL_FILE_MISSING, "bad-model",
              "");
-  char weights[4200];
-  snprintf(weights, sizeof weights, "%s/model.safetensors", path);
-  unlink(weights);
   CHECK(symlink(STORIES "/model.safetensors", weights) == 0);
   write_text(file, "[1,2");
   CHECK(nanochat_model_load(runtime, path, NULL, &model, &error) == NANOCHAT_STATUS_MODEL_LOAD_FAILED);
