@@ -15,7 +15,16 @@ auto find_member(Members& members, std::string_view key) {
 
 }  // namespace
 
-Json::Json(const Json& other) = default;
+// The copy of a variant in libstdc++ 12 destroys what it has not made when an allocation fails: the value is
+// copied first and moved in.
+Json::Json(const Json& other) {
+  std::visit(
+      [this](const auto& value) {
+        auto copy = value;
+        value_ = std::move(copy);
+      },
+      other.value_);
+}
 
 Json::Json(std::initializer_list<JsonMember> members) : value_(Object(members)) {}
 
@@ -26,6 +35,8 @@ Json Json::array(Array&& elements) {
   array.value_ = std::move(elements);
   return array;
 }
+
+Json Json::object() { return object(Object()); }
 
 Json Json::object(Object&& members) {
   Json object;

@@ -28,11 +28,11 @@ class Json {
   using Array = std::vector<Json>;
   using Object = std::vector<JsonMember>;
 
-  Json() = default;
-  Json(std::nullptr_t) {}
-  Json(const char* text) : value_(std::string(text)) {}
-  Json(std::string_view text) : value_(std::string(text)) {}
-  Json(std::string text) : value_(std::move(text)) {}
+  Json() noexcept;
+  Json(std::nullptr_t) noexcept;
+  Json(const char* text);
+  Json(std::string_view text);
+  Json(std::string text) noexcept;
   template <class T>
   requires std::integral<T> || std::floating_point<T> Json(T value) : value_(stored(value)) {}
   template <class T>
@@ -48,7 +48,8 @@ class Json {
 
   static Json array(std::initializer_list<Json> elements = {});
   static Json array(Array&& elements);
-  static Json object(Object&& members = {});  // the keys differ from each other
+  static Json object();
+  static Json object(Object&& members);  // the keys differ from each other
 
   bool is_null() const { return holds<std::monostate>(); }
   bool is_boolean() const { return holds<bool>(); }
@@ -132,7 +133,12 @@ struct JsonMember {
   bool operator==(const JsonMember&) const = default;
 };
 
-// Moves of large tables are many, so they are inlined; here the members of an object are known.
+// Here the members of an object are known, so that a Json can be made and destroyed.
+inline Json::Json() noexcept = default;
+inline Json::Json(std::nullptr_t) noexcept {}
+inline Json::Json(const char* text) : value_(std::string(text)) {}
+inline Json::Json(std::string_view text) : value_(std::string(text)) {}
+inline Json::Json(std::string text) noexcept : value_(std::move(text)) {}
 inline Json::Json(Json&& other) noexcept = default;
 inline Json& Json::operator=(Json other) noexcept {
   value_.swap(other.value_);

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <charconv>
 #include <chrono>
 #include <climits>
+#include <cstring>
 #include <exception>
 #include <mutex>
 #include <system_error>
@@ -142,10 +144,15 @@ void ThreadPool::State::start(const Options& options, int n_workers) {
     throw Error(Status::thread_failed)
         .os_code(failure.code().value())
         .say("cannot start thread {} of {}: {}", started + 2, n_workers + 1, failure.code().message());
+  } catch (...) {  // memory is short: the threads that run must be joined before they are destroyed
+    stop();
+    throw;
   }
   for (int i = 0; i < n_workers; ++i) {
     const pthread_t thread = workers[static_cast<size_t>(i)].native_handle();
-    ::pthread_setname_np(thread, format_text("nanochat-{}", i + 1).c_str());  // a name is a courtesy
+    char name[16] = "nanochat-";  // as long as the system takes; a name is a courtesy
+    std::to_chars(name + std::strlen(name), name + sizeof name - 1, i + 1);
+    ::pthread_setname_np(thread, name);
     if (options.cpus == nullptr || i + 1 >= options.n_cpus) continue;
     const int cpu = options.cpus[i + 1];
     cpu_set_t cpus;

@@ -22,6 +22,8 @@ Session::Session(std::shared_ptr<const Model> model, int64_t capacity)
 
 Session::Session(KvCache cache) : cache_(std::move(cache)) {
   tokens_.reserve(static_cast<size_t>(capacity()));
+  last_logits_.reserve(static_cast<size_t>(config().vocab_size));
+  spare_logits_.reserve(static_cast<size_t>(config().vocab_size));
 }
 
 std::unique_ptr<Session> Session::copy() const {

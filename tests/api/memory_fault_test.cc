@@ -1,6 +1,5 @@
-// Every allocation of every public operation fails once, in turn: a status comes back, outputs stay untouched, nothing
-// leaks, and the handles go on working.
-#include <gtest/gtest.h>
+// Every allocation of every public operation fails once, in turn: a status comes back, outputs stay
+// untouched, nothing leaks, and the handles go on working.
 #include <nanochat.h>
 
 #include <atomic>
@@ -9,6 +8,8 @@
 #include <new>
 #include <string>
 
+#include <gtest/gtest.h>
+
 namespace {
 
 // Counts down over operator new and the runtime's allocator together; the call that reaches zero fails.
@@ -16,13 +17,15 @@ std::atomic<int64_t> countdown{-1};
 std::atomic<int64_t> live_blocks{0};
 
 bool must_fail() {
-  return countdown.load(std::memory_order_relaxed) >= 0 && countdown.fetch_sub(1, std::memory_order_relaxed) == 0;
+  return countdown.load(std::memory_order_relaxed) >= 0 &&
+         countdown.fetch_sub(1, std::memory_order_relaxed) == 0;
 }
 
 void* take(size_t bytes, size_t alignment) {
   if (must_fail()) return nullptr;
   void* pointer = nullptr;
-  if (posix_memalign(&pointer, alignment < sizeof(void*) ? sizeof(void*) : alignment, bytes) != 0) return nullptr;
+  if (posix_memalign(&pointer, alignment < sizeof(void*) ? sizeof(void*) : alignment, bytes) != 0)
+    return nullptr;
   live_blocks.fetch_add(1, std::memory_order_relaxed);
   return pointer;
 }
@@ -58,7 +61,7 @@ constexpr const char* kStories = NANOCHAT_TEST_DATA "/models/stories260K";
 
 nanochat_runtime* make_runtime() {
   nanochat_runtime_options options = NANOCHAT_RUNTIME_OPTIONS_INIT;
-  options.n_threads = 1;
+  options.n_threads = 3;
   options.allocate = allocate;
   options.free = release;
   nanochat_runtime* runtime = nullptr;
@@ -66,8 +69,8 @@ nanochat_runtime* make_runtime() {
   return runtime;
 }
 
-// Fails allocation 0, 1, 2, ... of `operation` until it succeeds. The operation must undo what it made. Returns how
-// many allocations it makes.
+// Fails allocation 0, 1, 2, ... of `operation` until it succeeds. The operation must undo what it made.
+// Returns how many allocations it makes.
 int64_t fail_each_allocation(const std::function<nanochat_status(nanochat_error**)>& operation) {
   // One warm call: caches that stay filled for the life of a handle are no leak.
   EXPECT_EQ(operation(nullptr), NANOCHAT_OK);
@@ -80,8 +83,10 @@ int64_t fail_each_allocation(const std::function<nanochat_status(nanochat_error*
     if (status == NANOCHAT_OK) {
       EXPECT_EQ(error, nullptr);
     } else {
-      EXPECT_TRUE(status == NANOCHAT_STATUS_OUT_OF_MEMORY || status == NANOCHAT_STATUS_WORKING_MEMORY_EXHAUSTED)
-          << "allocation " << n << ": " << nanochat_status_name(status) << ": " << nanochat_error_message(error);
+      EXPECT_TRUE(status == NANOCHAT_STATUS_OUT_OF_MEMORY ||
+                  status == NANOCHAT_STATUS_WORKING_MEMORY_EXHAUSTED)
+          << "allocation " << n << ": " << nanochat_status_name(status) << ": "
+          << nanochat_error_message(error);
       EXPECT_NE(error, nullptr);
       nanochat_error_free(error);
     }
@@ -96,7 +101,7 @@ int64_t fail_each_allocation(const std::function<nanochat_status(nanochat_error*
 TEST(EveryAllocationFailsOnce, CreatingARuntime) {
   EXPECT_GT(fail_each_allocation([](nanochat_error** error) {
               nanochat_runtime_options options = NANOCHAT_RUNTIME_OPTIONS_INIT;
-              options.n_threads = 2;
+              options.n_threads = 4;
               options.allocate = allocate;
               options.free = release;
               nanochat_runtime* runtime = nullptr;
@@ -112,7 +117,8 @@ TEST(EveryAllocationFailsOnce, LoadingATokenizer) {
   nanochat_runtime* runtime = make_runtime();
   EXPECT_GT(fail_each_allocation([&](nanochat_error** error) {
               nanochat_tokenizer* tokenizer = nullptr;
-              const nanochat_status status = nanochat_tokenizer_load(runtime, kStories, nullptr, &tokenizer, error);
+              const nanochat_status status =
+                  nanochat_tokenizer_load(runtime, kStories, nullptr, &tokenizer, error);
               EXPECT_EQ(tokenizer != nullptr, status == NANOCHAT_OK);
               nanochat_tokenizer_free(tokenizer);
               return status;
@@ -131,6 +137,22 @@ TEST(EveryAllocationFailsOnce, LoadingAModel) {
               return status;
             }),
             100);
+  nanochat_runtime_free(runtime);
+}
+
+TEST(EveryAllocationFailsOnce, DescribingAModel) {
+  nanochat_runtime* runtime = make_runtime();
+  nanochat_model* model = nullptr;
+  ASSERT_EQ(nanochat_model_load(runtime, kStories, nullptr, &model, nullptr), NANOCHAT_OK);
+  EXPECT_GT(fail_each_allocation([&](nanochat_error** error) {
+              nanochat_text* text = nullptr;
+              const nanochat_status status = nanochat_model_to_json(model, &text, error);
+              EXPECT_EQ(text != nullptr, status == NANOCHAT_OK);
+              nanochat_text_free(text);
+              return status;
+            }),
+            10);
+  nanochat_model_free(model);
   nanochat_runtime_free(runtime);
 }
 
@@ -166,7 +188,8 @@ TEST(EveryAllocationFailsOnce, GeneratingGoesOnWithTheSameTokens) {
               nanochat_generation* generation = nullptr;
               nanochat_status status = nanochat_session_create(model, nullptr, &session, error);
               if (status == NANOCHAT_OK) {
-                status = nanochat_generation_start_text(session, tokenizer, "", 0, nullptr, &generation, error);
+                status =
+                    nanochat_generation_start_text(session, tokenizer, "", 0, nullptr, &generation, error);
               }
               nanochat_generation_event event = NANOCHAT_GENERATION_EVENT_INIT;
               for (int i = 0; i < 4 && status == NANOCHAT_OK; ++i) {

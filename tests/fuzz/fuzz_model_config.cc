@@ -3,8 +3,6 @@
 #include <cstdint>
 #include <string_view>
 
-#include <nlohmann/json.hpp>
-
 #include "base/json.h"
 #include "base/utf8.h"
 #include "fuzz_property.h"

@@ -8,11 +8,12 @@
 #include <nlohmann/json.hpp>
 
 #include "base/file.h"
-#include "base/json.h"
 #include "infer/big_integer.h"
 
 namespace nanochat {
 namespace {
+
+using json = nlohmann::ordered_json;
 
 std::string data_path(const char* name) { return std::string(NANOCHAT_TEST_DATA) + "/" + name; }
 
@@ -26,9 +27,9 @@ std::string repeated(std::string_view text, size_t times) {
 
 TEST(Calculator, AnswersAsTheReferenceDoes) {
   const std::string path = data_path("golden/sampling/calculator.json");
-  const Json cases = parse_json(read_file(path), path);
+  const json cases = json::parse(read_file(path));
   ASSERT_GT(cases.size(), 60u);
-  for (const Json& item : cases) {
+  for (const json& item : cases) {
     const std::string expression = item["expr"];
     const std::string expected = item["accepted"] ? item["result"].get<std::string>() : "(no result)";
     EXPECT_EQ(shown(use_calculator(expression)), expected) << expression;
@@ -40,8 +41,8 @@ TEST(Calculator, AnswersAsPythonDoes) {
   size_t n_lines = 0;
   for (std::string line; std::getline(lines, line); ++n_lines) {
     const size_t tab = line.find('\t');
-    const std::string expression = parse_json(line.substr(0, tab), "expression").get<std::string>();
-    const Json expected = parse_json(line.substr(tab + 1), "result");
+    const std::string expression = json::parse(line.substr(0, tab)).get<std::string>();
+    const json expected = json::parse(line.substr(tab + 1));
     EXPECT_EQ(shown(use_calculator(expression)),
               expected.is_null() ? "(no result)" : expected.get<std::string>())
         << expression;

@@ -13,11 +13,12 @@
 #include <nlohmann/json.hpp>
 
 #include "base/file.h"
-#include "base/json.h"
 #include "unit/infer/generation_run.h"
 
 namespace nanochat::testing {
 namespace {
+
+using json = nlohmann::ordered_json;
 
 const std::string kGolden = NANOCHAT_TEST_DATA "/golden/";
 
@@ -30,9 +31,9 @@ std::string from_hex(const std::string& hex) {
 
 std::shared_ptr<const Tokenizer> golden_tokenizer(const std::string& name) {
   const std::string path = kGolden + "tokenizer/" + name + "/tokenizer.json";
-  const Json document = parse_json(read_file(path), path);
+  const json document = json::parse(read_file(path));
   std::vector<std::string> token_bytes;
-  for (const Json& hex : document.at("tokens_hex")) token_bytes.push_back(from_hex(hex.get<std::string>()));
+  for (const json& hex : document.at("tokens_hex")) token_bytes.push_back(from_hex(hex.get<std::string>()));
   std::vector<SpecialToken> specials;
   for (const auto& [text, id] : document.at("special_tokens").items())
     specials.push_back({text, id.get<TokenId>()});
@@ -41,9 +42,9 @@ std::shared_ptr<const Tokenizer> golden_tokenizer(const std::string& name) {
 
 TEST(EngineGolden, EveryRowSaysWhatTheReferenceSays) {
   const std::string path = kGolden + "sampling/engine_tool_use.json";
-  const Json document = parse_json(read_file(path), path);
+  const json document = json::parse(read_file(path));
   const auto tokenizer = golden_tokenizer(document.at("tokenizer").get<std::string>());
-  for (const Json& golden : document.at("cases")) {
+  for (const json& golden : document.at("cases")) {
     const auto prompt = golden.at("prompt").get<std::vector<int32_t>>();
     const auto columns = golden.at("token_columns").get<std::vector<std::vector<int32_t>>>();
     const auto masks = golden.at("mask_columns").get<std::vector<std::vector<int>>>();

@@ -12,10 +12,11 @@
 
 #include "base/error.h"
 #include "base/file.h"
-#include "base/json.h"
 
 namespace nanochat {
 namespace {
+
+using json = nlohmann::ordered_json;
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
@@ -51,9 +52,9 @@ TEST(Sampler, DrawsFromTheDistributionOfTheReference) {
   for (const char* version : {"v0", "v1"}) {
     const std::string path =
         std::string(NANOCHAT_TEST_DATA) + "/golden/sampling/sample_probs_" + version + ".json";
-    const Json golden = parse_json(read_file(path), path);
+    const json golden = json::parse(read_file(path));
     size_t n_compared = 0;
-    for (const Json& item : golden["cases"]) {
+    for (const json& item : golden["cases"]) {
       if (item.contains("error")) continue;  // V0 has no top_k of 0
       SamplerOptions options;
       options.temperature = item["temperature"];

@@ -7,7 +7,6 @@
 #include <nlohmann/json.hpp>
 
 #include "base/file.h"
-#include "base/json.h"
 #include "infer/generation.h"
 #include "unit/infer/small_models.h"
 
@@ -16,6 +15,8 @@
 
 namespace nanochat::testing {
 namespace {
+
+using json = nlohmann::ordered_json;
 
 struct Story {
   std::vector<int32_t> tokens;
@@ -39,7 +40,7 @@ class StoryOn : public ::testing::TestWithParam<std::string> {
   Host host_{GetParam()};
   std::shared_ptr<const Model> model_ = host_.load(kStories);
   std::shared_ptr<const Tokenizer> tokenizer_ = load_tokenizer(kStories + "/tokenizer.json");
-  Json golden_ = parse_json(read_file(kStories + "/golden.json"), "golden.json");
+  json golden_ = json::parse(read_file(kStories + "/golden.json"));
 
   std::shared_ptr<Session> session(int64_t capacity = 0) const {
     return std::make_shared<Session>(model_, capacity);

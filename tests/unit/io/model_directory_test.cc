@@ -4,7 +4,6 @@
 #include <functional>
 
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "unit/io/safetensors_bytes.h"

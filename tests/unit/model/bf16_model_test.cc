@@ -1,8 +1,6 @@
 // bf16 weights against a double-precision decoder that rounds the same operands.
 #include <cmath>
 
-#include <nlohmann/json.hpp>
-
 #include "base/json.h"
 #include "unit/model/model_fixture.h"
 #include "unit/model/oracle_decoder.h"

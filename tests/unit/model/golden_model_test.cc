@@ -4,8 +4,6 @@
 #include <optional>
 #include <tuple>
 
-#include <nlohmann/json.hpp>
-
 #include "base/json.h"
 #include "unit/model/model_fixture.h"
 

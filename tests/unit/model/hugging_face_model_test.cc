@@ -1,8 +1,6 @@
 // Models in Hugging Face formats against transformers' own logits and a trained model's known continuation.
 #include <algorithm>
 
-#include <nlohmann/json.hpp>
-
 #include "base/json.h"
 #include "unit/io/scratch_folder.h"
 #include "unit/model/model_fixture.h"

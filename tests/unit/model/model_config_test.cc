@@ -1,8 +1,6 @@
 #include <functional>
 #include <limits>
 
-#include <nlohmann/json.hpp>
-
 #include "base/error.h"
 #include "model/config.h"
 #include "unit/model/model_fixture.h"
@@ -136,9 +134,9 @@ TEST(ModelConfig, WindowsFollowThePattern) {
   json["n_layer"] = 2;
   json["window_pattern"] = "sss";
   EXPECT_EQ(parse(json).window_left, (std::vector<int64_t>{512, 2048}));  // the last layer is long
-  json["window_left"] = {512, 2048};
+  json["window_left"] = Json::array({512, 2048});
   parse(json);
-  expect_refused(json, "window_left", Json({512, 512}));
+  expect_refused(json, "window_left", Json::array({512, 512}));
   expect_refused(json, "window_pattern", "SSX");
   json["generation"] = "V0";
   json.erase("window_left");
@@ -151,7 +149,7 @@ TEST(ModelConfig, OwnFieldsThatDisagreeAreRefused) {
                                                 {"mlp_hidden", 3000},
                                                 {"rope_table_len", 2048},
                                                 {"attn_scale", 0.125},
-                                                {"ve_layers", {0, 1}},
+                                                {"ve_layers", Json::array({0, 1})},
                                                 {"ve_gate_channels", 8},
                                                 {"smear_channels", 12},
                                                 {"backout_layer", 5},

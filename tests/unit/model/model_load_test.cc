@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <map>
 
-#include <nlohmann/json.hpp>
-
 #include "base/json.h"
 #include "memory/callback_memory.h"
 #include "unit/io/scratch_folder.h"

@@ -9,17 +9,18 @@
 
 #include "base/error.h"
 #include "base/file.h"
-#include "base/json.h"
 #include "tokenizer/split_scanner.h"
 
 namespace nanochat {
 namespace {
 
+using json = nlohmann::ordered_json;
+
 std::string golden_path(const std::string& name) {
   return std::string(NANOCHAT_TEST_DATA) + "/golden/tokenizer/" + name;
 }
 
-Json read_golden(const std::string& name) { return parse_json(read_file(golden_path(name)), name); }
+json read_golden(const std::string& name) { return json::parse(read_file(golden_path(name))); }
 
 std::vector<std::string> read_corpus(const std::string& name) {
   if (file_exists(golden_path("corpus/" + name + ".txt")))
@@ -28,8 +29,7 @@ std::vector<std::string> read_corpus(const std::string& name) {
   std::vector<std::string> documents;
   for (size_t begin = 0; begin < lines.size();) {
     const size_t end = std::min(lines.find('\n', begin), lines.size());
-    documents.push_back(
-        parse_json(std::string_view(lines).substr(begin, end - begin), name).get<std::string>());
+    documents.push_back(json::parse(std::string_view(lines).substr(begin, end - begin)).get<std::string>());
     begin = end + 1;
   }
   return documents;
@@ -74,7 +74,7 @@ INSTANTIATE_TEST_SUITE_P(Bpe, EveryGoldenTokenizer,
                          [](const auto& tested) { return std::string(tested.param); });
 
 TEST_P(EveryGoldenTokenizer, ComesOutOfItsCorpusExactly) {
-  const Json golden = read_golden(std::string(GetParam()) + "/tokenizer.json");
+  const json golden = read_golden(std::string(GetParam()) + "/tokenizer.json");
   BpeTrainer trainer(options_of(golden["requested_vocab_size"]));
   for (const std::string& document : read_corpus(golden["corpus"])) trainer.add_document(document);
   const BpeTrainResult result = train(trainer);
@@ -88,7 +88,7 @@ TEST_P(EveryGoldenTokenizer, ComesOutOfItsCorpusExactly) {
 }
 
 TEST_P(EveryGoldenTokenizer, EncodesAsTheGoldenOneDoes) {
-  const Json golden = read_golden(std::string(GetParam()) + "/tokenizer.json");
+  const json golden = read_golden(std::string(GetParam()) + "/tokenizer.json");
   BpeTrainer trainer(options_of(golden["requested_vocab_size"]));
   for (const std::string& document : read_corpus(golden["corpus"])) trainer.add_document(document);
   const auto tokenizer = trainer.make_tokenizer(train(trainer));
@@ -97,8 +97,8 @@ TEST_P(EveryGoldenTokenizer, EncodesAsTheGoldenOneDoes) {
     EXPECT_EQ(tokenizer->special_id(text), id.get<TokenId>()) << text;
   }
   EXPECT_EQ(tokenizer->bos(), golden["special_tokens"]["<|bos|>"].get<TokenId>());
-  const Json cases = read_golden(std::string(GetParam()) + "/encode.json");
-  for (const Json& item : cases) {
+  const json cases = read_golden(std::string(GetParam()) + "/encode.json");
+  for (const json& item : cases) {
     EXPECT_EQ(tokenizer->encode(item["text"].get<std::string>()), item["ids"].get<std::vector<TokenId>>())
         << item["text"].dump();
   }
@@ -168,7 +168,7 @@ TEST(BpeTrainer, AgreesWithTheTextbookOnRandomTexts) {
 TEST(BpeTrainer, GivesTheSameForAnyNumberOfThreads) {
   const std::vector<std::string> documents = read_corpus("mixed");
   const std::vector<std::string_view> views(documents.begin(), documents.end());
-  const Json golden = read_golden("mixed_512/tokenizer.json");
+  const json golden = read_golden("mixed_512/tokenizer.json");
   for (const int n_threads : {1, 2, 5}) {
     ThreadPool::Options pool_options;
     pool_options.n_threads = n_threads;

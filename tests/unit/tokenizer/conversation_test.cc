@@ -13,8 +13,10 @@
 namespace nanochat {
 namespace {
 
-Json read_golden(const std::string& name) {
-  return parse_json(read_file(std::string(NANOCHAT_TEST_DATA) + "/golden/" + name), name);
+using json = nlohmann::ordered_json;
+
+json read_golden(const std::string& name) {
+  return json::parse(read_file(std::string(NANOCHAT_TEST_DATA) + "/golden/" + name));
 }
 
 std::string from_hex(const std::string& hex) {
@@ -26,9 +28,9 @@ std::string from_hex(const std::string& hex) {
 }
 
 std::shared_ptr<const Tokenizer> golden_tokenizer(const std::string& name) {
-  const Json golden = read_golden("tokenizer/" + name + "/tokenizer.json");
+  const json golden = read_golden("tokenizer/" + name + "/tokenizer.json");
   std::vector<std::string> token_bytes;
-  for (const Json& hex : golden["tokens_hex"]) token_bytes.push_back(from_hex(hex));
+  for (const json& hex : golden["tokens_hex"]) token_bytes.push_back(from_hex(hex));
   std::vector<SpecialToken> specials;
   for (const auto& [text, id] : golden["special_tokens"].items())
     specials.push_back({text, id.get<TokenId>()});
@@ -50,6 +52,8 @@ Json conversation_of(std::string_view messages) {
   return parse_json("{\"messages\":" + std::string(messages) + "}", "conversation");
 }
 
+Json as_given(const json& conversation) { return parse_json(conversation.dump(), "conversation"); }
+
 template <class F>
 std::string message_of(F&& action) {
   try {
@@ -68,17 +72,20 @@ INSTANTIATE_TEST_SUITE_P(Conversation, EveryGoldenConversation,
 
 TEST_P(EveryGoldenConversation, IsRenderedAsTheReferenceDoes) {
   const auto tokenizer = golden_tokenizer(GetParam());
-  const Json golden = read_golden(std::string("conversation/") + GetParam() + ".json");
-  for (const Json& item : golden["conversations"]) {
+  const json golden = read_golden(std::string("conversation/") + GetParam() + ".json");
+  for (const json& item : golden["conversations"]) {
     const std::string name = item["name"];
-    const Json& expected = item["render_conversation"];
+    const json& expected = item["render_conversation"];
     const int64_t max_tokens = item.contains("max_tokens") ? item["max_tokens"].get<int64_t>() : 2048;
     if (expected.contains("error")) {
-      const auto render = [&] { render_conversation(*tokenizer, item["conversation"], max_tokens); };
+      const auto render = [&] {
+        render_conversation(*tokenizer, as_given(item["conversation"]), max_tokens);
+      };
       EXPECT_EQ(message_of(render).substr(0, 8), "message ") << name;
       continue;
     }
-    const RenderedConversation rendered = render_conversation(*tokenizer, item["conversation"], max_tokens);
+    const RenderedConversation rendered =
+        render_conversation(*tokenizer, as_given(item["conversation"]), max_tokens);
     EXPECT_EQ(rendered.ids, expected["ids"].get<std::vector<TokenId>>()) << name;
     EXPECT_EQ(rendered.mask, expected["mask"].get<std::vector<uint8_t>>()) << name;
   }
@@ -86,16 +93,16 @@ TEST_P(EveryGoldenConversation, IsRenderedAsTheReferenceDoes) {
 
 TEST_P(EveryGoldenConversation, IsRenderedForCompletionAsTheReferenceDoes) {
   const auto tokenizer = golden_tokenizer(GetParam());
-  const Json golden = read_golden(std::string("conversation/") + GetParam() + ".json");
-  for (const Json& item : golden["conversations"]) {
+  const json golden = read_golden(std::string("conversation/") + GetParam() + ".json");
+  for (const json& item : golden["conversations"]) {
     const std::string name = item["name"];
-    const Json& expected = item["render_for_completion"];
+    const json& expected = item["render_for_completion"];
     if (expected.contains("error")) {
-      const auto render = [&] { render_for_completion(*tokenizer, item["conversation"]); };
+      const auto render = [&] { render_for_completion(*tokenizer, as_given(item["conversation"])); };
       EXPECT_EQ(message_of(render).substr(0, 8), "message ") << name;
       continue;
     }
-    EXPECT_EQ(render_for_completion(*tokenizer, item["conversation"]),
+    EXPECT_EQ(render_for_completion(*tokenizer, as_given(item["conversation"])),
               expected["ids"].get<std::vector<TokenId>>())
         << name;
   }
@@ -103,14 +110,14 @@ TEST_P(EveryGoldenConversation, IsRenderedForCompletionAsTheReferenceDoes) {
 
 TEST_P(EveryGoldenConversation, RepliesWhereCompletionWould) {
   const auto tokenizer = golden_tokenizer(GetParam());
-  const Json golden = read_golden(std::string("conversation/") + GetParam() + ".json");
+  const json golden = read_golden(std::string("conversation/") + GetParam() + ".json");
   size_t n_compared = 0;
-  for (const Json& item : golden["conversations"]) {
-    const Json& completion = item["render_for_completion"];
+  for (const json& item : golden["conversations"]) {
+    const json& completion = item["render_for_completion"];
     if (completion.contains("error") || completion["ids"].size() > 2048) continue;  // a reply is not cut
-    Json asked = item["conversation"];
+    json asked = item["conversation"];
     asked["messages"].erase(asked["messages"].size() - 1);
-    EXPECT_EQ(render_for_reply(*tokenizer, asked), completion["ids"].get<std::vector<TokenId>>())
+    EXPECT_EQ(render_for_reply(*tokenizer, as_given(asked)), completion["ids"].get<std::vector<TokenId>>())
         << item["name"].dump();
     ++n_compared;
   }

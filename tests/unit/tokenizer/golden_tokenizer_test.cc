@@ -6,13 +6,14 @@
 #include <nlohmann/json.hpp>
 
 #include "base/file.h"
-#include "base/json.h"
 #include "base/utf8.h"
 #include "tokenizer/split_scanner.h"
 #include "tokenizer/tokenizer.h"
 
 namespace nanochat {
 namespace {
+
+using json = nlohmann::ordered_json;
 
 std::string from_hex(const std::string& hex) {
   std::string bytes;
@@ -23,16 +24,16 @@ std::string from_hex(const std::string& hex) {
 
 class GoldenTokenizer : public testing::TestWithParam<const char*> {
  protected:
-  Json read(const char* file) const {
+  json read(const char* file) const {
     const std::string path =
         std::string(NANOCHAT_TEST_DATA) + "/tokenizers/golden/" + GetParam() + "/" + file;
-    return parse_json(read_file(path), path);
+    return json::parse(read_file(path));
   }
 
   std::shared_ptr<const Tokenizer> made_from_its_parts() const {
-    const Json file = read("tokenizer.json");
+    const json file = read("tokenizer.json");
     std::vector<std::string> tokens;
-    for (const Json& hex : file["tokens_hex"]) tokens.push_back(from_hex(hex));
+    for (const json& hex : file["tokens_hex"]) tokens.push_back(from_hex(hex));
     std::vector<SpecialToken> specials;
     for (const auto& [text, id] : file["special_tokens"].items()) specials.push_back({text, id});
     return make_byte_bpe(tokens, SplitPattern::nanochat, specials);
@@ -44,10 +45,10 @@ TEST_P(GoldenTokenizer, HasThePatternOfTheReference) {
 }
 
 TEST_P(GoldenTokenizer, SplitsAsTheReference) {
-  for (const Json& sample : read("encode.json")) {
+  for (const json& sample : read("encode.json")) {
     const std::string text = from_hex(sample["utf8_hex"]);
     std::vector<std::string> expected, pieces;
-    for (const Json& hex : sample["chunks_utf8_hex"]) expected.push_back(from_hex(hex));
+    for (const json& hex : sample["chunks_utf8_hex"]) expected.push_back(from_hex(hex));
     for (size_t begin = 0, end = 0; begin < text.size(); begin = end) {
       end = piece_end(SplitPattern::nanochat, text, begin);
       pieces.push_back(text.substr(begin, end - begin));
@@ -58,7 +59,7 @@ TEST_P(GoldenTokenizer, SplitsAsTheReference) {
 
 TEST_P(GoldenTokenizer, EncodesToTheIdsOfTheReference) {
   const auto tokenizer = made_from_its_parts();
-  for (const Json& sample : read("encode.json")) {
+  for (const json& sample : read("encode.json")) {
     const std::string text = from_hex(sample["utf8_hex"]);
     std::vector<TokenId> ids = tokenizer->encode(text);
     EXPECT_EQ(ids, sample["ids"].get<std::vector<TokenId>>()) << text;
@@ -70,7 +71,7 @@ TEST_P(GoldenTokenizer, EncodesToTheIdsOfTheReference) {
 
 TEST_P(GoldenTokenizer, DecodesToTheBytesOfTheReference) {
   const auto tokenizer = made_from_its_parts();
-  for (const Json& sample : read("decode.json")) {
+  for (const json& sample : read("decode.json")) {
     const auto ids = sample["ids"].get<std::vector<TokenId>>();
     const std::string bytes = tokenizer->decode(ids, false);
     EXPECT_EQ(bytes, from_hex(sample["bytes_hex"])) << sample["ids"].dump();
@@ -80,7 +81,7 @@ TEST_P(GoldenTokenizer, DecodesToTheBytesOfTheReference) {
 
 TEST_P(GoldenTokenizer, CountsTheBytesOfEveryTokenAsTheReference) {
   const auto tokenizer = made_from_its_parts();
-  const Json counts = read("tokenizer.json")["token_bytes"];
+  const json counts = read("tokenizer.json")["token_bytes"];
   ASSERT_EQ(static_cast<size_t>(tokenizer->vocab_size()), counts.size());
   for (TokenId id = 0; id < tokenizer->vocab_size(); ++id) {
     EXPECT_EQ(tokenizer->token_bytes(id, false, true).size(), counts[static_cast<size_t>(id)]) << id;

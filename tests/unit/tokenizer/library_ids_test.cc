@@ -14,9 +14,11 @@
 namespace nanochat {
 namespace {
 
+using json = nlohmann::ordered_json;
+
 using Ids = std::vector<TokenId>;
 
-std::string shown(const std::string& text) { return Json(text).dump(-1, ' ', true); }
+std::string shown(const std::string& text) { return json(text).dump(-1, ' ', true); }
 
 std::string streamed(const Tokenizer& tokenizer, const Ids& ids, bool skip_specials) {
   std::string text;
@@ -34,7 +36,7 @@ class LibraryIds : public testing::TestWithParam<const char*> {
     const std::string file = "files/" + name;
     if (name.find("k_base") == std::string::npos)
       return load_tokenizer(sample_path(file + ".tokenizer.json.zst"));
-    const Json vectors = read_sample_json("ids/" + name + ".json.zst");
+    const json vectors = read_sample_json("ids/" + name + ".json.zst");
     std::vector<SpecialToken> specials;
     for (const auto& [text, id] : vectors["specials"].items()) specials.push_back({text, id});
     const SplitPattern pattern = name == "cl100k_base" ? SplitPattern::cl100k : SplitPattern::o200k;
@@ -52,7 +54,7 @@ class LibraryIds : public testing::TestWithParam<const char*> {
 
   static inline std::vector<std::string> texts_;
   std::shared_ptr<const Tokenizer> tokenizer_;
-  Json vectors_;
+  json vectors_;
 };
 
 TEST_P(LibraryIds, AreOursForEverySample) {
@@ -65,7 +67,7 @@ TEST_P(LibraryIds, AreOursForEverySample) {
 TEST_P(LibraryIds, DecodeToTheLibrarysText) {
   for (size_t i = 0; i < texts_.size(); ++i) {
     const Ids ids = vectors_["plain"][i].get<Ids>();
-    const Json& decoded = vectors_["decoded"][i];
+    const json& decoded = vectors_["decoded"][i];
     const std::string expected = decoded.is_null() ? texts_[i] : decoded.get<std::string>();
     const std::string bytes = tokenizer_->decode(ids, false);
     ASSERT_EQ(replace_invalid_utf8(bytes), expected) << shown(texts_[i]);
@@ -74,7 +76,7 @@ TEST_P(LibraryIds, DecodeToTheLibrarysText) {
 }
 
 TEST_P(LibraryIds, AreOursWhenSpecialTokensAreFoundAndAdded) {
-  for (const Json& sample : vectors_["special"]) {
+  for (const json& sample : vectors_["special"]) {
     const std::string text = sample[0];
     const EncodeOptions found{SpecialsInText::all, AddSpecials::no};
     const EncodeOptions added{SpecialsInText::all, AddSpecials::yes};
@@ -98,7 +100,7 @@ TEST_P(LibraryIds, StayTheSameThroughToJson) {
     ASSERT_EQ(again->encode(texts_[i]), ids) << shown(texts_[i]);
     ASSERT_EQ(again->decode(ids, false), tokenizer_->decode(ids, false)) << shown(texts_[i]);
   }
-  for (const Json& sample : vectors_["special"]) {
+  for (const json& sample : vectors_["special"]) {
     const EncodeOptions all{SpecialsInText::all, AddSpecials::yes};
     EXPECT_EQ(again->encode(sample[0].get<std::string>(), all), sample[1].get<Ids>());
   }

@@ -6,7 +6,6 @@
 
 #include <nlohmann/json.hpp>
 
-#include "base/json.h"
 #include "io/zstd_stream.h"
 
 namespace nanochat {
@@ -19,7 +18,9 @@ inline std::string read_sample(const std::string& name) {
   return read_text_file(sample_path(name), uint64_t{1} << 28);
 }
 
-inline Json read_sample_json(const std::string& name) { return parse_json(read_sample(name), name); }
+inline nlohmann::ordered_json read_sample_json(const std::string& name) {
+  return nlohmann::ordered_json::parse(read_sample(name));
+}
 
 inline std::vector<std::string> sample_texts() {
   return read_sample_json("samples.json.zst").get<std::vector<std::string>>();

@@ -13,17 +13,19 @@
 namespace nanochat {
 namespace {
 
+using json = nlohmann::ordered_json;
+
 using Ids = std::vector<TokenId>;
 
 TEST(SmallPipelines, GiveTheLibrarysIdsAndTexts) {
-  const Json cases = read_sample_json("small_pipelines.json.zst");
+  const json cases = read_sample_json("small_pipelines.json.zst");
   EXPECT_GE(cases.size(), 20u);
   for (const auto& [name, sample] : cases.items()) {
     const auto tokenizer = parse_tokenizer_json(sample["tokenizer"].dump(), name);
     const auto again = parse_tokenizer_json(tokenizer->to_json(), name);
-    for (const Json& row : sample["rows"]) {
+    for (const json& row : sample["rows"]) {
       const std::string text = row[0];
-      const std::string shown = name + ": " + Json(text).dump(-1, ' ', true);
+      const std::string shown = name + ": " + json(text).dump(-1, ' ', true);
       const Ids added = row[2].get<Ids>();
       EXPECT_EQ(tokenizer->encode(text, {SpecialsInText::all, AddSpecials::no}), row[1].get<Ids>()) << shown;
       EXPECT_EQ(tokenizer->encode(text, {SpecialsInText::all, AddSpecials::yes}), added) << shown;

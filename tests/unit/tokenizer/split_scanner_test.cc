@@ -7,13 +7,14 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "base/json.h"
 #include "base/utf8.h"
 #include "tokenizer/unicode_classes.h"
 #include "unit/tokenizer/sample_data.h"
 
 namespace nanochat {
 namespace {
+
+using json = nlohmann::ordered_json;
 
 std::vector<size_t> piece_lengths(const SplitRules& rules, std::string_view text) {
   std::vector<size_t> lengths;
@@ -27,11 +28,11 @@ std::vector<size_t> piece_lengths(const SplitRules& rules, std::string_view text
 
 void expect_same_splits(const char* name, const SplitRules& rules) {
   const std::vector<std::string> texts = sample_texts();
-  const Json expected = read_sample_json("splits.json.zst")[name];
+  const json expected = read_sample_json("splits.json.zst")[name];
   ASSERT_EQ(expected.size(), texts.size());
   for (size_t i = 0; i < texts.size(); ++i) {
     ASSERT_EQ(piece_lengths(rules, texts[i]), expected[i].get<std::vector<size_t>>())
-        << name << ": " << Json(texts[i]).dump(-1, ' ', true);
+        << name << ": " << json(texts[i]).dump(-1, ' ', true);
   }
 }
 
@@ -101,7 +102,7 @@ TEST(SplitScanner, CoversAnyBytesWithAnyPattern) {
 
 TEST(UnicodeClasses, AreThoseOfTheRegexPackageForEveryCodePoint) {
   size_t n_checked = 0;
-  for (const Json& range : read_sample_json("char_classes.json.zst")) {
+  for (const json& range : read_sample_json("char_classes.json.zst")) {
     for (char32_t c = range[0]; c <= range[1].get<char32_t>(); ++c, ++n_checked) {
       ASSERT_EQ(char_class(c), range[2].get<uint16_t>()) << "U+" << std::hex << static_cast<uint32_t>(c);
     }

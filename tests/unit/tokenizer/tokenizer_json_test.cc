@@ -12,17 +12,19 @@
 namespace nanochat {
 namespace {
 
-Json small_file() {
-  return parse_json(R"({"version": "1.0", "truncation": null, "padding": null,
+using json = nlohmann::ordered_json;
+
+json small_file() {
+  return json::parse(R"({"version": "1.0", "truncation": null, "padding": null,
     "added_tokens": [{"id": 3, "content": "<s>", "special": true}],
     "normalizer": null, "pre_tokenizer": null, "post_processor": null, "decoder": null,
     "model": {"type": "BPE", "dropout": null, "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": ["a b"]}})",
-                    "small");
+                     "small");
 }
 
 // The error of the small file after a change.
-Error refusal(const std::function<void(Json&)>& change) {
-  Json file = small_file();
+Error refusal(const std::function<void(json&)>& change) {
+  json file = small_file();
   change(file);
   try {
     parse_tokenizer_json(file.dump(), "small.json");
@@ -34,13 +36,13 @@ Error refusal(const std::function<void(Json&)>& change) {
   return Error(Status::ok);
 }
 
-void expect_unsupported(const char* named, const std::function<void(Json&)>& change) {
+void expect_unsupported(const char* named, const std::function<void(json&)>& change) {
   const Error error = refusal(change);
   EXPECT_EQ(error.status(), Status::format_unsupported) << error.message();
   EXPECT_NE(error.message().find(named), std::string::npos) << error.message();
 }
 
-void expect_invalid(const char* named, const std::function<void(Json&)>& change) {
+void expect_invalid(const char* named, const std::function<void(json&)>& change) {
   const Error error = refusal(change);
   EXPECT_EQ(error.status(), Status::format_invalid) << error.message();
   EXPECT_NE(error.message().find(named), std::string::npos) << error.message();
@@ -58,31 +60,31 @@ std::string refused_text(const std::string& text) {
 }
 
 TEST(TokenizerJson, ReadsAFileWithoutAModelType) {
-  Json file = small_file();
+  json file = small_file();
   file["model"].erase("type");
   EXPECT_EQ(parse_tokenizer_json(file.dump(), "small.json")->encode("abb"), (std::vector<TokenId>{2, 1}));
 }
 
 TEST(TokenizerJson, ReadsMergesAsPairsAndAsTexts) {
-  Json file = small_file();
-  file["model"]["merges"] = Json::array({Json::array({"a", "b"})});
+  json file = small_file();
+  file["model"]["merges"] = json::array({json::array({"a", "b"})});
   EXPECT_EQ(parse_tokenizer_json(file.dump(), "small.json")->encode("ab"), (std::vector<TokenId>{2}));
 }
 
 TEST(TokenizerJson, RefusesModelsByName) {
   for (const char* type : {"WordPiece", "Unigram", "WordLevel", "Else"}) {
-    expect_unsupported(type, [&](Json& file) { file["model"]["type"] = type; });
+    expect_unsupported(type, [&](json& file) { file["model"]["type"] = type; });
   }
 }
 
 TEST(TokenizerJson, RefusesNormalizersByName) {
   for (const char* type : {"NFC", "NFKC", "Precompiled", "Lowercase", "BertNormalizer", "StripAccents"}) {
-    expect_unsupported(type, [&](Json& file) { file["normalizer"] = {{"type", type}}; });
-    expect_unsupported(type, [&](Json& file) {
-      file["normalizer"] = {{"type", "Sequence"}, {"normalizers", Json::array({{{"type", type}}})}};
+    expect_unsupported(type, [&](json& file) { file["normalizer"] = {{"type", type}}; });
+    expect_unsupported(type, [&](json& file) {
+      file["normalizer"] = {{"type", "Sequence"}, {"normalizers", json::array({{{"type", type}}})}};
     });
   }
-  expect_unsupported("x+", [](Json& file) {
+  expect_unsupported("x+", [](json& file) {
     file["normalizer"] = {{"type", "Replace"}, {"pattern", {{"Regex", "x+"}}}, {"content", ""}};
   });
 }
@@ -90,49 +92,49 @@ TEST(TokenizerJson, RefusesNormalizersByName) {
 TEST(TokenizerJson, RefusesPreTokenizersByName) {
   for (const char* type :
        {"BertPreTokenizer", "Whitespace", "WhitespaceSplit", "CharDelimiterSplit", "UnicodeScripts"}) {
-    expect_unsupported(type, [&](Json& file) { file["pre_tokenizer"] = {{"type", type}}; });
+    expect_unsupported(type, [&](json& file) { file["pre_tokenizer"] = {{"type", type}}; });
   }
-  expect_unsupported("\\w+|x", [](Json& file) {
+  expect_unsupported("\\w+|x", [](json& file) {
     file["pre_tokenizer"] = {{"type", "Split"}, {"pattern", {{"Regex", "\\w+|x"}}}, {"behavior", "Isolated"}};
   });
 }
 
 TEST(TokenizerJson, RefusesPostProcessorsAndDecodersByName) {
-  expect_unsupported("Other", [](Json& file) { file["post_processor"] = {{"type", "Other"}}; });
+  expect_unsupported("Other", [](json& file) { file["post_processor"] = {{"type", "Other"}}; });
   for (const char* type : {"WordPiece", "CTC", "BPEDecoder"}) {
-    expect_unsupported(type, [&](Json& file) { file["decoder"] = {{"type", type}}; });
+    expect_unsupported(type, [&](json& file) { file["decoder"] = {{"type", type}}; });
   }
-  expect_unsupported("stop 1", [](Json& file) {
+  expect_unsupported("stop 1", [](json& file) {
     file["decoder"] = {{"type", "Strip"}, {"content", " "}, {"start", 0}, {"stop", 1}};
   });
 }
 
 TEST(TokenizerJson, RefusesWhatWouldChangeTheIds) {
-  expect_unsupported("dropout 0.1", [](Json& file) { file["model"]["dropout"] = 0.1; });
-  expect_unsupported("truncation", [](Json& file) { file["truncation"] = {{"max_length", 8}}; });
-  expect_unsupported("padding", [](Json& file) { file["padding"] = {{"pad_id", 0}}; });
+  expect_unsupported("dropout 0.1", [](json& file) { file["model"]["dropout"] = 0.1; });
+  expect_unsupported("truncation", [](json& file) { file["truncation"] = {{"max_length", 8}}; });
+  expect_unsupported("padding", [](json& file) { file["padding"] = {{"pad_id", 0}}; });
 }
 
 TEST(TokenizerJson, RefusesContradictions) {
-  expect_invalid("merges[1]: 'abb'", [](Json& file) { file["model"]["merges"].push_back("ab b"); });
-  expect_invalid("merges[1]: found 'x'", [](Json& file) { file["model"]["merges"].push_back("x"); });
-  expect_invalid("merges[1]: found 3 texts", [](Json& file) {
+  expect_invalid("merges[1]: 'abb'", [](json& file) { file["model"]["merges"].push_back("ab b"); });
+  expect_invalid("merges[1]: found 'x'", [](json& file) { file["model"]["merges"].push_back("x"); });
+  expect_invalid("merges[1]: found 3 texts", [](json& file) {
     file["model"]["merges"].push_back({"a", "b", "c"});
   });
-  expect_invalid("id 0 has two texts, 'a' and 'z'", [](Json& file) { file["model"]["vocab"]["z"] = 0; });
-  expect_invalid("'z' has the id -1", [](Json& file) { file["model"]["vocab"]["z"] = -1; });
-  expect_invalid("'z' has the id 99999999", [](Json& file) { file["model"]["vocab"]["z"] = 99999999; });
-  expect_invalid("'z' has 1.5 for an id", [](Json& file) { file["model"]["vocab"]["z"] = 1.5; });
-  expect_invalid("unk_token '?'", [](Json& file) { file["model"]["unk_token"] = "?"; });
-  expect_invalid("'vocab' is missing", [](Json& file) { file["model"].erase("vocab"); });
-  expect_invalid("'merges' is missing", [](Json& file) { file["model"].erase("merges"); });
-  expect_invalid("'<s>' has the id 2", [](Json& file) { file["added_tokens"][0]["id"] = 2; });
-  expect_invalid("'a' has the id 3", [](Json& file) { file["added_tokens"][0]["content"] = "a"; });
-  expect_invalid("id 3 appears twice", [](Json& file) {
+  expect_invalid("id 0 has two texts, 'a' and 'z'", [](json& file) { file["model"]["vocab"]["z"] = 0; });
+  expect_invalid("'z' has the id -1", [](json& file) { file["model"]["vocab"]["z"] = -1; });
+  expect_invalid("'z' has the id 99999999", [](json& file) { file["model"]["vocab"]["z"] = 99999999; });
+  expect_invalid("'z' has 1.5 for an id", [](json& file) { file["model"]["vocab"]["z"] = 1.5; });
+  expect_invalid("unk_token '?'", [](json& file) { file["model"]["unk_token"] = "?"; });
+  expect_invalid("'vocab' is missing", [](json& file) { file["model"].erase("vocab"); });
+  expect_invalid("'merges' is missing", [](json& file) { file["model"].erase("merges"); });
+  expect_invalid("'<s>' has the id 2", [](json& file) { file["added_tokens"][0]["id"] = 2; });
+  expect_invalid("'a' has the id 3", [](json& file) { file["added_tokens"][0]["content"] = "a"; });
+  expect_invalid("id 3 appears twice", [](json& file) {
     file["added_tokens"].push_back({{"id", 3}, {"content", "<t>"}});
   });
-  expect_invalid("added_tokens[0].special", [](Json& file) { file["added_tokens"][0]["special"] = 1; });
-  expect_invalid("no token has the id 9", [](Json& file) {
+  expect_invalid("added_tokens[0].special", [](json& file) { file["added_tokens"][0]["special"] = 1; });
+  expect_invalid("no token has the id 9", [](json& file) {
     file["post_processor"] = {{"type", "RobertaProcessing"}, {"sep", {"x", 9}}, {"cls", {"a", 0}}};
   });
 }
@@ -152,7 +154,7 @@ TEST(TokenizerJson, ReadsTheReferencesOwnForm) {
     EXPECT_EQ(tokenizer->specials().size(), 9u);
     EXPECT_EQ(tokenizer->special_id("<|bos|>"), tokenizer->bos());
     EXPECT_EQ(tokenizer->bos(), tokenizer->vocab_size() - 9);
-    for (const Json& sample : read_sample_json(std::string("golden/") + name + "/encode.json")) {
+    for (const json& sample : read_sample_json(std::string("golden/") + name + "/encode.json")) {
       EXPECT_EQ(tokenizer->encode(sample["text"].get<std::string>()),
                 sample["ids"].get<std::vector<TokenId>>());
     }
