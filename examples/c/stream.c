@@ -10,7 +10,7 @@
 static int32_t show_progress(const char *stage, uint64_t done, uint64_t total, void *user_data) {
   int *percent = user_data;
   const int now = total == 0 ? 100 : (int)(100.0 * (double)done / (double)total);
-  if (now / 10 != *percent / 10) fprintf(stderr, "%s %d%%\n", stage, now);
+  if (now != *percent) fprintf(stderr, "\r%s %3d%%%s", stage, now, now == 100 ? "\n" : "");
   *percent = now;
   return 0; /* non-zero would stop the load */
 }
