@@ -1,5 +1,6 @@
 #include "base/random.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
@@ -24,12 +25,46 @@ Pair pair_at(uint64_t seed, uint64_t stream, uint64_t position) {
 
 constexpr double kTwoToMinus53 = 0x1p-53;
 
+constexpr uint64_t kMultiplier0 = 0xD2511F53, kMultiplier1 = 0xCD9E8D57;
+constexpr uint32_t kWeyl0 = 0x9E3779B9, kWeyl1 = 0xBB67AE85;
+constexpr int kRounds = 10;
+
+// Word w of block i is word[w][i]. The loop over blocks is the outer one and its body is straight, so that
+// the compiler turns it into vectors.
+constexpr size_t kGroup = 64;
+struct Group {
+  uint32_t word[4][kGroup];
+};
+
+void philox_group(uint64_t seed, uint64_t stream, uint64_t first_block, Group& group) {
+  for (size_t i = 0; i < kGroup; ++i) {
+    group.word[0][i] = low_half(first_block + i);
+    group.word[1][i] = high_half(first_block + i);
+  }
+  for (size_t i = 0; i < kGroup; ++i) {
+    uint32_t a = group.word[0][i], b = group.word[1][i], c = low_half(stream), d = high_half(stream);
+    uint32_t key0 = low_half(seed), key1 = high_half(seed);
+#pragma GCC unroll 10
+    for (int round = 0; round < kRounds; ++round) {
+      const uint64_t product0 = kMultiplier0 * a;
+      const uint64_t product1 = kMultiplier1 * c;
+      a = high_half(product1) ^ b ^ key0;
+      c = high_half(product0) ^ d ^ key1;
+      b = low_half(product1);
+      d = low_half(product0);
+      key0 += kWeyl0;
+      key1 += kWeyl1;
+    }
+    group.word[0][i] = a;
+    group.word[1][i] = b;
+    group.word[2][i] = c;
+    group.word[3][i] = d;
+  }
+}
+
 }  // namespace
 
 std::array<uint32_t, 4> philox4x32(std::array<uint32_t, 4> counter, std::array<uint32_t, 2> key) {
-  constexpr uint64_t kMultiplier0 = 0xD2511F53, kMultiplier1 = 0xCD9E8D57;
-  constexpr uint32_t kWeyl0 = 0x9E3779B9, kWeyl1 = 0xBB67AE85;
-  constexpr int kRounds = 10;
   for (int round = 0; round < kRounds; ++round) {
     const uint64_t product0 = kMultiplier0 * counter[0];
     const uint64_t product1 = kMultiplier1 * counter[2];
@@ -39,6 +74,18 @@ std::array<uint32_t, 4> philox4x32(std::array<uint32_t, 4> counter, std::array<u
     key[1] += kWeyl1;
   }
   return counter;
+}
+
+void philox4x32_blocks(uint64_t seed, uint64_t stream, uint64_t first_block,
+                       std::span<std::array<uint32_t, 4>> blocks) {
+  Group group;
+  for (size_t done = 0; done < blocks.size(); done += kGroup) {
+    philox_group(seed, stream, first_block + done, group);
+    const size_t n = std::min(kGroup, blocks.size() - done);
+    for (size_t i = 0; i < n; ++i) {
+      blocks[done + i] = {group.word[0][i], group.word[1][i], group.word[2][i], group.word[3][i]};
+    }
+  }
 }
 
 uint64_t CounterRandom::bits(uint64_t position) const {

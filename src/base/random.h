@@ -4,10 +4,16 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 
 namespace nanochat {
 
 std::array<uint32_t, 4> philox4x32(std::array<uint32_t, 4> counter, std::array<uint32_t, 2> key);
+
+// Blocks first_block to first_block + blocks.size() - 1 of a stream: block b is what CounterRandom reads at
+// the positions 2 b and 2 b + 1. Many at once are several times cheaper than one by one.
+void philox4x32_blocks(uint64_t seed, uint64_t stream, uint64_t first_block,
+                       std::span<std::array<uint32_t, 4>> blocks);
 
 class CounterRandom {
  public:

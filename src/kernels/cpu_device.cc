@@ -38,6 +38,7 @@ std::vector<CpuIsa> isas_of_this_machine() {
 Kernels simd_kernels() {
   Kernels table = reference_kernels();  // what only copies stays
   table.pack_rows = simd::pack_rows;
+  table.unpack_rows = simd::unpack_rows;
   table.find_not_finite = simd::find_not_finite;
   table.embed = simd::embed;
   table.linear = simd::linear;

@@ -179,12 +179,13 @@ class ChunkPass {
       watch_.check();
       const int64_t n = std::min(kLogitRows, n_wanted - first);
       const int64_t n_values = n * config_.vocab_size;
+      float* const rows = device_.is_host() ? logits : buffers_.logits;
       kernels_.linear(device_, weights_.lm_head, buffers_.normed + first * config_.n_embd, config_.n_embd, n,
-                      buffers_.logits, config_.vocab_size, LinearOutput::store);
-      if (config_.logit_softcap > 0.0F) {
-        kernels_.softcap(device_, buffers_.logits, n_values, config_.logit_softcap);
+                      rows, config_.vocab_size, LinearOutput::store);
+      if (config_.logit_softcap > 0.0F) kernels_.softcap(device_, rows, n_values, config_.logit_softcap);
+      if (rows != logits) {
+        device_.copy_to_host(logits, rows, static_cast<size_t>(n_values) * sizeof(float));
       }
-      device_.copy_to_host(logits, buffers_.logits, static_cast<size_t>(n_values) * sizeof(float));
       logits += n_values;
     }
     return logits;

@@ -68,8 +68,8 @@ class Model {
   static std::shared_ptr<const Model> load(std::shared_ptr<Device> device, const std::string& path,
                                            const ModelOptions& options, const Watch& watch);
 
-  // Random weights: every matrix normal(0, 1/sqrt(n_embd)), every scalar and gate away from its neutral value,
-  // from (seed, tensor index, element) alone. For benchmarks and tests.
+  // Random weights: each tensor uniform, every matrix with mean 0 and deviation 1/sqrt(n_embd), every scalar
+  // and gate away from its neutral value, from (seed, tensor index, element) alone. For benchmarks and tests.
   static std::shared_ptr<const Model> create_random(std::shared_ptr<Device> device, const ModelConfig& config,
                                                     uint64_t seed, const ModelOptions& options,
                                                     const Watch& watch);

@@ -1,5 +1,6 @@
 // Model::save: what load() read, from the device back into the format's own names.
 #include <algorithm>
+#include <bit>
 #include <numeric>
 
 #include "base/error.h"
@@ -64,7 +65,8 @@ class WeightWriter {
   }
 
  private:
-  static constexpr int64_t kRows = 256;
+  static constexpr int64_t kRows = 256;             // unpacked at once
+  static constexpr int64_t kConverted = 64 * 1024;  // values, by one thread
 
   uint64_t bytes_of(const TensorSlot& slot, int64_t n_rows) const {
     return static_cast<uint64_t>(n_rows * slot.width() * dtype_size(saved_dtype(weights_, slot)));
@@ -79,31 +81,38 @@ class WeightWriter {
     const PackedMatrix& matrix = matrix_of(weights_, slot);
     const int64_t n_used = used_rows(config_, slot);
     const int64_t width = slot.width();
+    const int64_t step = std::min(kRows, slot.n_rows());
     const Block rows = device_.memory().allocate(
-        PoolKind::working, static_cast<uint64_t>(kRows * width) * sizeof(float), "rows to save");
-    std::vector<float> values(static_cast<size_t>(kRows * width));
+        PoolKind::working, static_cast<uint64_t>(step * width) * sizeof(float), "rows to save");
+    std::vector<float> copied(device_.is_host() ? 0 : static_cast<size_t>(step * width));
+    float* const values = device_.is_host() ? rows.as<float>() : copied.data();
     std::vector<int32_t> ids;
-    for (int64_t first = 0; first < slot.n_rows(); first += kRows) {
-      const int64_t n = std::min(kRows, slot.n_rows() - first);
+    for (int64_t first = 0; first < slot.n_rows(); first += step) {
+      const int64_t n = std::min(step, slot.n_rows() - first);
       const int64_t n_real = std::clamp<int64_t>(n_used - first, 0, n);
       ids.resize(static_cast<size_t>(n_real));
       std::iota(ids.begin(), ids.end(), static_cast<int32_t>(first_matrix_row(config_, slot.role) + first));
       device_.kernels().unpack_rows(device_, matrix, ids, rows.as<float>());
       device_.synchronize();
-      device_.copy_to_host(values.data(), rows.as<float>(),
-                           static_cast<size_t>(n_real * width) * sizeof(float));
+      if (!device_.is_host()) {
+        device_.copy_to_host(values, rows.as<float>(), static_cast<size_t>(n_real * width) * sizeof(float));
+      }
       // Rows that pad the vocabulary are not kept: they are no outputs.
-      std::fill(values.begin() + n_real * width, values.end(), 0.0F);
-      emit_values(std::span(values).first(static_cast<size_t>(n * width)), matrix.dtype);
+      std::fill(values + n_real * width, values + n * width, 0.0F);
+      emit_values({values, static_cast<size_t>(n * width)}, matrix.dtype);
     }
   }
 
   void emit_values(std::span<const float> values, DType dtype) {
     if (dtype == DType::f32) return emit(values.data(), values.size_bytes());
-    std::vector<uint16_t> words(values.size());
-    std::transform(values.begin(), values.end(), words.begin(),
-                   [](float value) { return bf16_from_float(value); });
-    emit(words.data(), words.size() * sizeof(uint16_t));
+    words_.resize(std::max(words_.size(), values.size()));
+    device_.threads().parallel_for(std::ssize(values), kConverted, [&](int64_t begin, int64_t end) {
+      for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) {
+        // Exact: the value was a bf16.
+        words_[i] = static_cast<uint16_t>(std::bit_cast<uint32_t>(values[i]) >> 16);
+      }
+    });
+    emit(words_.data(), values.size() * sizeof(uint16_t));
   }
 
   void write_plain(const TensorSlot& slot, const void* source) {
@@ -127,6 +136,7 @@ class WeightWriter {
   Device& device_;
   SafetensorsWriter& out_;
   const Watch& watch_;
+  std::vector<uint16_t> words_;
   uint64_t done_bytes_ = 0, total_bytes_ = 0;
 };
 

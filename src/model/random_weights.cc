@@ -15,6 +15,14 @@ struct Distribution {
   double mean, deviation;
 };
 
+// Numbers even over (mean - reach, mean + reach).
+struct RandomStream {
+  uint64_t seed, tensor;
+  float mean, reach;
+};
+constexpr size_t kValues = 1024;  // drawn at once
+constexpr size_t kBlocks = kValues / 4 + 1;
+
 // Away from every neutral value, so that each term of the formulas matters.
 Distribution distribution_of(TensorRole role, const ModelConfig& config) {
   switch (role) {
@@ -40,22 +48,19 @@ Distribution distribution_of(TensorRole role, const ModelConfig& config) {
   }
 }
 
-// Elements 4 * block to 4 * block + 3: two Box-Muller pairs from one Philox block.
-std::array<double, 4> normal_block(uint64_t seed, uint64_t tensor, uint64_t block) {
-  const auto low = [](uint64_t word) { return static_cast<uint32_t>(word); };
-  const auto high = [](uint64_t word) { return static_cast<uint32_t>(word >> 32); };
-  const auto words =
-      philox4x32({low(block), high(block), low(tensor), high(tensor)}, {low(seed), high(seed)});
-  std::array<double, 4> values{};
-  for (size_t pair = 0; pair < 2; ++pair) {
-    constexpr double kUnit = 1.0 / 4294967296.0;
-    const double uniform = (static_cast<double>(words[2 * pair]) + 0.5) * kUnit;  // never 0
-    const double radius = std::sqrt(-2.0 * std::log(uniform));
-    const double angle = 2.0 * std::numbers::pi * kUnit * static_cast<double>(words[2 * pair + 1]);
-    values[2 * pair] = radius * std::cos(angle);
-    values[2 * pair + 1] = radius * std::sin(angle);
+// Elements first to first + n - 1 of a tensor. Element e comes from word e % 4 of block e / 4: 24 bits, even
+// over (-1, 1) without its ends and zero.
+void draw(const RandomStream& stream, uint64_t first, std::span<float> values) {
+  std::array<std::array<uint32_t, 4>, kBlocks> blocks;
+  const uint64_t first_block = first / 4;
+  const uint64_t end_block = (first + values.size() + 3) / 4;
+  const auto n_blocks = static_cast<size_t>(end_block - first_block);
+  philox4x32_blocks(stream.seed, stream.tensor, first_block, std::span(blocks).first(n_blocks));
+  const uint32_t* words = blocks[0].data() + first % 4;
+  for (size_t i = 0; i < values.size(); ++i) {
+    const auto whole = static_cast<float>(static_cast<int32_t>(words[i]) >> 8);
+    values[i] = stream.mean + stream.reach * ((whole + 0.5F) * 0x1p-23F);
   }
-  return values;
 }
 
 class RandomSource final : public WeightSource {
@@ -79,27 +84,29 @@ class RandomSource final : public WeightSource {
     const int64_t n = n_rows * tensor.width();
     const int64_t n_used = std::clamp<int64_t>(used_rows(config_, tensor) * tensor.width() - first, 0, n);
     const auto bytes = staging(buffer, static_cast<size_t>(n * dtype_size(dtype(slot))));
-    const Distribution distribution = distribution_of(tensor.role, config_);
-    std::array<double, 4> normals{};
-    uint64_t block = UINT64_MAX;
-    for (int64_t i = 0; i < n; ++i) {
-      double value = 0.0;  // of rows that pad the vocabulary
-      if (i < n_used) {
-        const auto element = static_cast<uint64_t>(first + i);
-        if (element / 4 != block) normals = normal_block(seed_, slot, block = element / 4);
-        value = distribution.mean + distribution.deviation * normals[element % 4];
-      }
-      store(bytes.data(), dtype(slot), i, static_cast<float>(value));
+    const auto [mean, deviation] = distribution_of(tensor.role, config_);
+    const RandomStream stream{seed_, slot, static_cast<float>(mean),
+                              static_cast<float>(std::numbers::sqrt3 * deviation)};
+    std::array<float, kValues> values;
+    for (int64_t done = 0; done < n;) {
+      const int64_t n_now = std::min<int64_t>(kValues, n - done);
+      const int64_t n_drawn = std::clamp<int64_t>(n_used - done, 0, n_now);
+      draw(stream, static_cast<uint64_t>(first + done),
+           std::span(values).first(static_cast<size_t>(n_drawn)));
+      std::fill(values.begin() + n_drawn, values.begin() + n_now, 0.0F);  // rows that pad the vocabulary
+      store(bytes.data(), dtype(slot), done, std::span(values).first(static_cast<size_t>(n_now)));
+      done += n_now;
     }
     return bytes;
   }
 
  private:
-  static void store(std::byte* target, DType dtype, int64_t index, float value) {
+  static void store(std::byte* target, DType dtype, int64_t index, std::span<const float> values) {
     if (dtype == DType::bf16) {
-      reinterpret_cast<uint16_t*>(target)[index] = bf16_from_float(value);
+      auto* out = reinterpret_cast<uint16_t*>(target) + index;
+      for (size_t i = 0; i < values.size(); ++i) out[i] = bf16_from_float(values[i]);
     } else {
-      reinterpret_cast<float*>(target)[index] = value;
+      std::copy(values.begin(), values.end(), reinterpret_cast<float*>(target) + index);
     }
   }
 

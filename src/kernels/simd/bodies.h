@@ -42,6 +42,15 @@ struct PackTask {
   void* target;
 };
 
+// Rows that follow one another within one panel.
+struct UnpackTask {
+  const void* data;  // of the packed matrix
+  DType dtype;
+  int64_t k;
+  int64_t first_row, n_rows;
+  float* target;  // [n_rows, k]
+};
+
 struct ValueEmbeddingTask {
   const int32_t* ids;
   const void* table;
@@ -68,6 +77,7 @@ struct SimdBodies {
 
   // weights. pack_panel returns the first index of the source that is not finite, or -1.
   int64_t (*pack_panel)(const PackTask& task, int64_t panel);
+  void (*unpack_panel)(const UnpackTask& task);
   int64_t (*find_not_finite)(const void* data, DType dtype, int64_t begin, int64_t end);
   void (*widen)(const void* source, DType dtype, int64_t first, int64_t n, float* target);
 

@@ -3,6 +3,7 @@
 #include <bit>
 #include <cmath>
 #include <set>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -28,6 +29,23 @@ constexpr KnownBlock kKnown[] = {
 
 TEST(Philox, GivesTheKnownAnswers) {
   for (const KnownBlock& known : kKnown) EXPECT_EQ(philox4x32(known.counter, known.key), known.expected);
+}
+
+TEST(Philox, ManyBlocksAreTheSameAsOneByOne) {
+  const uint64_t seed = 0x123456789abcdef0, stream = 0xfedcba9876543210;
+  const auto low = [](uint64_t word) { return static_cast<uint32_t>(word); };
+  const auto high = [](uint64_t word) { return static_cast<uint32_t>(word >> 32); };
+  for (const uint64_t first : {uint64_t{0}, uint64_t{5}, uint64_t{0xfffffffb}, ~uint64_t{0} - 300}) {
+    for (const size_t n : {0, 1, 7, 63, 64, 65, 200}) {
+      std::vector<std::array<uint32_t, 4>> blocks(n);
+      philox4x32_blocks(seed, stream, first, blocks);
+      for (size_t i = 0; i < n; ++i) {
+        EXPECT_EQ(blocks[i], philox4x32({low(first + i), high(first + i), low(stream), high(stream)},
+                                        {low(seed), high(seed)}))
+            << first << " + " << i;
+      }
+    }
+  }
 }
 
 TEST(CounterRandom, IsAFunctionOfSeedStreamAndPosition) {

@@ -150,6 +150,37 @@ TEST_P(UnpackRows, GivesBackTheRowsAskedFor) {
   }
 }
 
+TEST_P(UnpackRows, GivesBackAnyRangeOfRowsAndNothingBeyond) {
+  const int64_t n = 203;
+  for (const DType dtype : kTargets) {
+    for (const int64_t k : {1, 7, 15, 16, 17, 31, 32, 33, 64, 257}) {
+      const std::vector<float> rows = random_floats(13, n * k);
+      const Packed packed(device(), dtype, n, k, rows);
+      for (const int64_t first : {0, 1, 15, 16, 63, 64, 100, 202}) {
+        for (const int64_t count : {1, 2, 16, 64, 103, 203}) {
+          const int64_t n_asked = std::min(count, n - first);
+          std::vector<int32_t> asked(static_cast<size_t>(n_asked));
+          std::iota(asked.begin(), asked.end(), static_cast<int32_t>(first));
+          std::vector<float> got(static_cast<size_t>(n_asked * k + 64), -7.0F);
+          kernels().unpack_rows(device(), packed.matrix(), asked, got.data());
+          device().synchronize();
+          for (int64_t i = 0; i < n_asked * k; ++i) {
+            ASSERT_EQ(got[static_cast<size_t>(i)],
+                      rounded_to(dtype, rows[static_cast<size_t>(first * k + i)]))
+                << dtype_name(dtype) << " k " << k << " from row " << first << ", element " << i;
+          }
+          for (int64_t i = 0; i < 64; ++i) ASSERT_EQ(got[static_cast<size_t>(n_asked * k + i)], -7.0F);
+        }
+      }
+    }
+  }
+}
+
+TEST_P(UnpackRows, NoRowsAreNothing) {
+  const Packed packed(device(), DType::bf16, 3, 5, random_floats(14, 15));
+  kernels().unpack_rows(device(), packed.matrix(), {}, nullptr);
+}
+
 TEST_P(FindNotFinite, FindsTheFirstOfManyInEveryType) {
   for (const DType dtype : kSources) {
     for (const int64_t n : {1, 15, 16, 17, 1000, 300001}) {

@@ -1,3 +1,5 @@
+#include <cmath>
+
 #include "base/error.h"
 #include "unit/io/scratch_folder.h"
 #include "unit/model/model_fixture.h"
@@ -77,6 +79,53 @@ TEST(RandomModel, DependsOnTheSeedAlone) {
   };
   EXPECT_EQ(random(5, 1), random(5, 3));
   EXPECT_FALSE(random(5, 1) == random(6, 1));
+}
+
+TEST(RandomModel, IsTheSameOnEveryInstructionSetAndInBothDtypes) {
+  const ModelConfig config = nanochat_shape("v1-d1");
+  const auto rows_of = [&](const std::string& isa, WeightDtype dtype) {
+    const auto model = Model::create_random(make_device(isa), config, 5, {dtype}, {});
+    const PackedMatrix& matrix = model->weights().layers[0].mlp_out;
+    const std::vector<int32_t> ids = {0, 1};
+    std::vector<float> rows(ids.size() * static_cast<size_t>(matrix.k));
+    model->device().kernels().unpack_rows(model->device(), matrix, ids, rows.data());
+    for (float& value : rows) value = float_from_bf16(bf16_from_float(value));
+    return rows;
+  };
+  const std::vector<float> expected = rows_of("reference", WeightDtype::f32);
+  for (const std::string& isa : available_cpu_isas()) {
+    EXPECT_EQ(rows_of(isa, WeightDtype::f32), expected) << isa;
+    EXPECT_EQ(rows_of(isa, WeightDtype::bf16), expected) << isa;
+  }
+}
+
+// Mean, deviation and even filling of the range, each within five standard errors of the uniform
+// distribution that model.h promises.
+TEST(RandomModel, DrawsMatricesFromAnEvenDistributionOfTheDeviationItPromises) {
+  const ModelConfig config = nanochat_shape("v0-d2");
+  const auto model = Model::create_random(make_device(), config, 9, {WeightDtype::f32}, {});
+  const double deviation = 1.0 / std::sqrt(static_cast<double>(config.n_embd));
+  for (const PackedMatrix& matrix : {model->weights().layers[0].mlp_in, model->weights().lm_head}) {
+    std::vector<int32_t> ids(256);
+    for (size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<int32_t>(i);
+    std::vector<float> values(ids.size() * static_cast<size_t>(matrix.k));
+    model->device().kernels().unpack_rows(model->device(), matrix, ids, values.data());
+    constexpr int kBins = 16;
+    double sum = 0, sum_of_squares = 0, counts[kBins] = {};
+    for (const float value : values) {
+      const double unit = (value / (std::sqrt(3.0) * deviation) + 1) / 2;
+      ASSERT_TRUE(unit > 0 && unit < 1) << value;
+      ASSERT_NE(value, 0.0F);
+      ++counts[static_cast<int>(unit * kBins)];
+      sum += value;
+      sum_of_squares += value * value;
+    }
+    const auto n = static_cast<double>(values.size());
+    EXPECT_NEAR(sum / n, 0, 5 * deviation / std::sqrt(n));
+    // A squared uniform number of variance 1 has the variance 9/5 - 1.
+    EXPECT_NEAR(sum_of_squares / n / (deviation * deviation), 1, 5 * std::sqrt(0.8 / n));
+    for (const double count : counts) EXPECT_NEAR(count, n / kBins, 5 * std::sqrt(n / kBins));
+  }
 }
 
 TEST(RandomModel, TakesWhatItsPlanSays) {
