@@ -5,7 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "handles.h"
+#include "owned_handles.h"
 #include "sampling.h"
 
 namespace nanochat::cli {

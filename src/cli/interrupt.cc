@@ -4,7 +4,7 @@
 #include <csignal>
 
 #include "failure.h"
-#include "handles.h"
+#include "owned_handles.h"
 
 namespace nanochat::cli {
 namespace {

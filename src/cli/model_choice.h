@@ -6,7 +6,7 @@
 
 #include <CLI/CLI.hpp>
 
-#include "handles.h"
+#include "owned_handles.h"
 #include "progress.h"
 
 namespace nanochat::cli {

@@ -9,7 +9,7 @@
 
 #include <CLI/CLI.hpp>
 
-#include "handles.h"
+#include "owned_handles.h"
 #include "token_list.h"
 
 namespace nanochat::cli {
