@@ -1,9 +1,9 @@
 // The entry of the CUDA module: finds the device that was asked for, or says why there is none.
-#include <cuda_runtime_api.h>
+#include "kernels/cuda_module.h"
 
 #include <charconv>
 
-#include "kernels/cuda_module.h"
+#include <cuda_runtime_api.h>
 
 namespace {
 
@@ -17,7 +17,8 @@ std::string driver_version() {
 }
 
 [[noreturn]] void refuse(const char* call, cudaError_t code, const std::string& gpu_name) {
-  const std::string reason = nanochat::format_text("{}: {} ({})", call, cudaGetErrorString(code), cudaGetErrorName(code));
+  const std::string reason =
+      nanochat::format_text("{}: {} ({})", call, cudaGetErrorString(code), cudaGetErrorName(code));
   throw Error(Status::cuda_init_failed)
       .subject("cuda")
       .say("CUDA initialization failed: {}", reason)
@@ -45,7 +46,8 @@ int device_index(const std::string& name, int n_devices) {
 }  // namespace
 
 extern "C" __attribute__((visibility("default"))) std::shared_ptr<nanochat::Device> nanochat_cuda_module_v1(
-    const std::string& name, std::shared_ptr<nanochat::ThreadPool>, std::shared_ptr<nanochat::Log>, uint64_t) {
+    const std::string& name, std::shared_ptr<nanochat::ThreadPool>, std::shared_ptr<nanochat::Log>,
+    uint64_t) {
   int n_devices = 0;
   if (const cudaError_t code = cudaGetDeviceCount(&n_devices); code != cudaSuccess) {
     refuse("cudaGetDeviceCount", code, "");

@@ -41,7 +41,8 @@ struct Watch {
   void report(const char* stage, uint64_t done, uint64_t total) const {
     check();
     if (on_progress && !on_progress({stage, done, total})) {
-      throw Error(Status::cancelled).say("stopped by the progress callback at {} {} of {}", stage, done, total);
+      throw Error(Status::cancelled)
+          .say("stopped by the progress callback at {} {} of {}", stage, done, total);
     }
   }
 };

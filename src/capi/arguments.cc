@@ -21,7 +21,8 @@ void require_enum(int64_t value, int64_t last, const char* name) {
 }
 
 void require_zero(int64_t value, const char* name) {
-  if (value != 0) throw Error(Status::invalid_argument).subject(name).say("{} is {}, expected 0", name, value);
+  if (value != 0)
+    throw Error(Status::invalid_argument).subject(name).say("{} is {}, expected 0", name, value);
 }
 
 Watch make_watch(nanochat_progress_callback progress, void* user_data, const nanochat_cancel* cancel) {
@@ -35,7 +36,8 @@ Watch make_watch(nanochat_progress_callback progress, void* user_data, const nan
   return watch;
 }
 
-void check_options(const char* name, size_t struct_size, size_t first_size, size_t known_size, const void* tail) {
+void check_options(const char* name, size_t struct_size, size_t first_size, size_t known_size,
+                   const void* tail) {
   if (struct_size < first_size || struct_size % sizeof(size_t) != 0) {
     throw Error(Status::invalid_argument)
         .subject(name)
@@ -55,9 +57,11 @@ void check_options(const char* name, size_t struct_size, size_t first_size, size
     if (bytes[i - known_size] != 0) {
       throw Error(Status::invalid_argument)
           .subject(name)
-          .say("{} has {} bytes, this library knows {}, and byte {} is not zero: it asks for an option that this "
-               "library does not have",
-               name, struct_size, known_size, i)
+          .say(
+              "{} has {} bytes, this library knows {}, and byte {} is not zero: it asks for an option that "
+              "this "
+              "library does not have",
+              name, struct_size, known_size, i)
           .hint("use a newer library, or leave the new options at their defaults");
     }
   }

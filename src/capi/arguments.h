@@ -36,11 +36,12 @@ void require_zero(int64_t value, const char* name);
 Watch make_watch(nanochat_progress_callback progress, void* user_data, const nanochat_cancel* cancel);
 
 // Size checks shared by every option struct; `tail` is what the caller's struct has beyond ours.
-void check_options(const char* name, size_t struct_size, size_t first_size, size_t known_size, const void* tail);
+void check_options(const char* name, size_t struct_size, size_t first_size, size_t known_size,
+                   const void* tail);
 void check_info(const char* name, size_t struct_size, size_t first_size);
 
-// A copy with every field known: the caller's, or zero where its struct is older. `first_size` is the size in the
-// first release that had the struct; it is never raised.
+// A copy with every field known: the caller's, or zero where its struct is older. `first_size` is the size in
+// the first release that had the struct; it is never raised.
 template <class T>
 T import_options(const T* options, const char* name, size_t first_size) {
   T known{};

@@ -150,8 +150,8 @@ nanochat_status nanochat_generation_run(nanochat_generation* generation, nanocha
   });
 }
 
-nanochat_status nanochat_generation_describe(const nanochat_generation* generation, nanochat_generation_info* info,
-                                             nanochat_error** error) {
+nanochat_status nanochat_generation_describe(const nanochat_generation* generation,
+                                             nanochat_generation_info* info, nanochat_error** error) {
   return guard(error, [&] {
     const Generation& described = *require_handle(generation, "generation").generation;
     require_info(info, "nanochat_generation_info", kGenerationInfoSize);

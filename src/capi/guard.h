@@ -11,8 +11,8 @@
 
 namespace nanochat {
 
-// Gives `*error` (if asked for) an owned copy of the failure and returns its status. Never throws: when memory
-// is short the static out-of-memory error stands in.
+// Gives `*error` (if asked for) an owned copy of the failure and returns its status. Never throws: when
+// memory is short the static out-of-memory error stands in.
 nanochat_status deliver(nanochat_error** error, const Error& failure) noexcept;
 nanochat_status deliver_out_of_memory(nanochat_error** error) noexcept;
 nanochat_status deliver_unknown(nanochat_error** error, const char* what) noexcept;

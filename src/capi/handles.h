@@ -1,11 +1,11 @@
 // What the opaque handles of the header hold. Children share ownership of what they need.
 #pragma once
 
-#include <unistd.h>
-
 #include <memory>
 #include <string>
 #include <vector>
+
+#include <unistd.h>
 
 #include "base/cancel.h"
 #include "base/log.h"

@@ -30,7 +30,8 @@ Watch model_watch(const nanochat_model_options& known) {
 ModelConfig import_shape(const char* shape) {
   require_pointer(shape, "shape");
   const std::string_view text = shape;
-  return text.starts_with('{') ? parse_model_config(parse_json(text, "shape"), "shape") : nanochat_shape(text);
+  return text.starts_with('{') ? parse_model_config(parse_json(text, "shape"), "shape")
+                               : nanochat_shape(text);
 }
 
 int32_t exported_weights(const Model& model) {
@@ -80,7 +81,9 @@ std::string describe_json(const Model& model) {
 
 extern "C" {
 
-void nanochat_model_options_init(nanochat_model_options* options, size_t size) { init_options(options, size); }
+void nanochat_model_options_init(nanochat_model_options* options, size_t size) {
+  init_options(options, size);
+}
 
 nanochat_status nanochat_model_plan(const nanochat_runtime* runtime, const char* path,
                                     const nanochat_model_options* options, nanochat_model_plan_info* info,
@@ -108,9 +111,9 @@ nanochat_status nanochat_model_load(const nanochat_runtime* runtime, const char*
   });
 }
 
-nanochat_status nanochat_model_create_random(const nanochat_runtime* runtime, const char* shape, uint64_t seed,
-                                             const nanochat_model_options* options, nanochat_model** out_model,
-                                             nanochat_error** error) {
+nanochat_status nanochat_model_create_random(const nanochat_runtime* runtime, const char* shape,
+                                             uint64_t seed, const nanochat_model_options* options,
+                                             nanochat_model** out_model, nanochat_error** error) {
   return guard(error, [&] {
     const SharedCore& core = require_handle(runtime, "runtime").core;
     require_pointer(out_model, "out_model");

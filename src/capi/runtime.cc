@@ -16,8 +16,8 @@ constexpr size_t kRatesInfoSize = 32;
 
 std::shared_ptr<Log> make_log(const nanochat_runtime_options& options) {
   if (options.log == nullptr) return std::make_shared<Log>();
-  const auto level =
-      options.log_level == NANOCHAT_LOG_DEFAULT ? LogLevel::warning : static_cast<LogLevel>(options.log_level);
+  const auto level = options.log_level == NANOCHAT_LOG_DEFAULT ? LogLevel::warning
+                                                               : static_cast<LogLevel>(options.log_level);
   return std::make_shared<Log>(
       [callback = options.log, user_data = options.log_user_data](LogLevel at, std::string_view line) {
         const std::string terminated(line);
@@ -67,8 +67,8 @@ std::shared_ptr<const RuntimeCore> make_core(const nanochat_runtime_options& opt
   const std::string device = options.device == nullptr ? "cpu" : options.device;
   auto core = std::make_shared<RuntimeCore>();
   core->log = make_log(options);
-  core->memory = Memory::create(make_raw_memory(options),
-                                {options.memory_budget_bytes, make_tracker_options(options)});
+  core->memory =
+      Memory::create(make_raw_memory(options), {options.memory_budget_bytes, make_tracker_options(options)});
   core->threads = make_threads(options);
   if (device == "cpu") {
     const char* isa = std::getenv("NANOCHAT_CPU");
@@ -87,10 +87,12 @@ std::shared_ptr<const RuntimeCore> make_core(const nanochat_runtime_options& opt
 
 extern "C" {
 
-void nanochat_runtime_options_init(nanochat_runtime_options* options, size_t size) { init_options(options, size); }
+void nanochat_runtime_options_init(nanochat_runtime_options* options, size_t size) {
+  init_options(options, size);
+}
 
-nanochat_status nanochat_runtime_create(const nanochat_runtime_options* options, nanochat_runtime** out_runtime,
-                                        nanochat_error** error) {
+nanochat_status nanochat_runtime_create(const nanochat_runtime_options* options,
+                                        nanochat_runtime** out_runtime, nanochat_error** error) {
   return guard(error, [&] {
     require_pointer(out_runtime, "out_runtime");
     const auto known = import_options(options, "nanochat_runtime_options", kRuntimeOptionsSize);
@@ -144,7 +146,8 @@ nanochat_status nanochat_runtime_measure_rates(const nanochat_runtime* runtime, 
     Device& device = *require_handle(runtime, "runtime").core->device;
     require_info(info, "nanochat_rates_info", kRatesInfoSize);
     const MeasuredRates rates = device.kernels().measure_rates(device);
-    export_info({0, rates.read_bytes_per_second, rates.f32_flops_per_second, rates.bf16_flops_per_second}, info);
+    export_info({0, rates.read_bytes_per_second, rates.f32_flops_per_second, rates.bf16_flops_per_second},
+                info);
   });
 }
 

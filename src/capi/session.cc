@@ -29,7 +29,9 @@ size_t logit_count(const Model& model, size_t n_tokens, int32_t which) {
 
 extern "C" {
 
-void nanochat_session_options_init(nanochat_session_options* options, size_t size) { init_options(options, size); }
+void nanochat_session_options_init(nanochat_session_options* options, size_t size) {
+  init_options(options, size);
+}
 
 nanochat_status nanochat_session_create(const nanochat_model* model, const nanochat_session_options* options,
                                         nanochat_session** out_session, nanochat_error** error) {
@@ -70,7 +72,8 @@ nanochat_status nanochat_session_eval(nanochat_session* session, const int32_t* 
   return guard(error, [&] {
     Session& target = *require_handle(session, "session").session;
     require_pointer(tokens, "tokens");
-    if (n_tokens == 0) throw Error(Status::invalid_argument).subject("n_tokens").say("n_tokens is 0, expected 1 or more");
+    if (n_tokens == 0)
+      throw Error(Status::invalid_argument).subject("n_tokens").say("n_tokens is 0, expected 1 or more");
     require_enum(which, NANOCHAT_LOGITS_ALL, "which");
     // A count that no session can hold is refused before it is multiplied.
     if (n_tokens > static_cast<size_t>(target.capacity())) {
@@ -86,11 +89,13 @@ nanochat_status nanochat_session_eval(nanochat_session* session, const int32_t* 
           .subject("logits")
           .say("logits has room for {} floats, {} are needed", capacity, needed);
     }
-    target.append({tokens, n_tokens}, static_cast<LogitRows>(which), logits, make_watch(nullptr, nullptr, cancel));
+    target.append({tokens, n_tokens}, static_cast<LogitRows>(which), logits,
+                  make_watch(nullptr, nullptr, cancel));
   });
 }
 
-nanochat_status nanochat_session_save(const nanochat_session* session, const char* path, nanochat_error** error) {
+nanochat_status nanochat_session_save(const nanochat_session* session, const char* path,
+                                      nanochat_error** error) {
   return guard(error, [&] { require_handle(session, "session").session->save(import_path(path)); });
 }
 
@@ -100,7 +105,8 @@ nanochat_status nanochat_session_load(const nanochat_model* model, const char* p
   return guard(error, [&] {
     const nanochat_model& parent = require_handle(model, "model");
     require_pointer(out_session, "out_session");
-    std::shared_ptr<Session> session = Session::load(parent.model, import_path(path), import_capacity(options));
+    std::shared_ptr<Session> session =
+        Session::load(parent.model, import_path(path), import_capacity(options));
     *out_session = new nanochat_session{parent.core, std::move(session)};
   });
 }

@@ -7,7 +7,9 @@ using namespace nanochat;
 extern "C" {
 
 void nanochat_text_free(nanochat_text* text) { delete text; }
-const char* nanochat_text_data(const nanochat_text* text) { return text == nullptr ? "" : text->data.c_str(); }
+const char* nanochat_text_data(const nanochat_text* text) {
+  return text == nullptr ? "" : text->data.c_str();
+}
 size_t nanochat_text_size(const nanochat_text* text) { return text == nullptr ? 0 : text->data.size(); }
 
 nanochat_status nanochat_cancel_create(nanochat_cancel** out_cancel, nanochat_error** error) {

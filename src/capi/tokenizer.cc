@@ -120,9 +120,9 @@ size_t nanochat_tokenizer_encode_bound(const nanochat_tokenizer* tokenizer, size
   return tokenizer == nullptr ? 0 : tokenizer->tokenizer->encode_bound(text_size);
 }
 
-nanochat_status nanochat_tokenizer_encode(const nanochat_tokenizer* tokenizer, const char* text, size_t text_size,
-                                          uint32_t flags, int32_t* ids, size_t capacity, size_t* out_n,
-                                          nanochat_error** error) {
+nanochat_status nanochat_tokenizer_encode(const nanochat_tokenizer* tokenizer, const char* text,
+                                          size_t text_size, uint32_t flags, int32_t* ids, size_t capacity,
+                                          size_t* out_n, nanochat_error** error) {
   return guard(error, [&] {
     const Tokenizer& encoder = *require_handle(tokenizer, "tokenizer").tokenizer;
     require_pointer(out_n, "out_n");
@@ -135,8 +135,8 @@ nanochat_status nanochat_tokenizer_encode(const nanochat_tokenizer* tokenizer, c
   });
 }
 
-nanochat_status nanochat_tokenizer_decode(const nanochat_tokenizer* tokenizer, const int32_t* ids, size_t n_ids,
-                                          int32_t skip_specials, nanochat_text** out_text,
+nanochat_status nanochat_tokenizer_decode(const nanochat_tokenizer* tokenizer, const int32_t* ids,
+                                          size_t n_ids, int32_t skip_specials, nanochat_text** out_text,
                                           nanochat_error** error) {
   return guard(error, [&] {
     const Tokenizer& decoder = *require_handle(tokenizer, "tokenizer").tokenizer;
@@ -155,8 +155,9 @@ nanochat_status nanochat_tokenizer_save(const nanochat_tokenizer* tokenizer, con
 }
 
 nanochat_status nanochat_tokenizer_render(const nanochat_tokenizer* tokenizer, const char* conversation,
-                                          size_t conversation_size, int32_t mode, size_t max_tokens, int32_t* ids,
-                                          uint8_t* mask, size_t capacity, size_t* out_n, nanochat_error** error) {
+                                          size_t conversation_size, int32_t mode, size_t max_tokens,
+                                          int32_t* ids, uint8_t* mask, size_t capacity, size_t* out_n,
+                                          nanochat_error** error) {
   return guard(error, [&] {
     const Tokenizer& encoder = *require_handle(tokenizer, "tokenizer").tokenizer;
     require_pointer(out_n, "out_n");
@@ -177,7 +178,8 @@ nanochat_status nanochat_tokenizer_render(const nanochat_tokenizer* tokenizer, c
     } else {
       rendered.ids = render_for_reply(encoder, document, static_cast<int64_t>(max_tokens));
     }
-    export_ids(rendered.ids, rendered.mask.empty() ? nullptr : rendered.mask.data(), ids, mask, capacity, out_n);
+    export_ids(rendered.ids, rendered.mask.empty() ? nullptr : rendered.mask.data(), ids, mask, capacity,
+               out_n);
   });
 }
 

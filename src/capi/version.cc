@@ -42,8 +42,8 @@ nanochat_status nanochat_check_version(uint32_t header_version, nanochat_error**
     if (!same) {
       throw nanochat::Error(nanochat::Status::version_mismatch)
           .subject("libnanochat")
-          .say("the program was compiled with nanochat.h {}.{}.{}, the library that is running is {}", header_major,
-               header_minor, header_version % 100, NANOCHAT_VERSION_STRING)
+          .say("the program was compiled with nanochat.h {}.{}.{}, the library that is running is {}",
+               header_major, header_minor, header_version % 100, NANOCHAT_VERSION_STRING)
           .hint("install the library and the header of one release");
     }
   });

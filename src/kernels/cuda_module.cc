@@ -13,7 +13,8 @@ namespace {
       .field("cuda_error", reason)
       .field("driver_version", "")
       .field("gpu_name", "")
-      .hint("build with NANOCHAT_CUDA=ON, install libnanochat_cuda.so beside libnanochat.so, check nvidia-smi");
+      .hint(
+          "build with NANOCHAT_CUDA=ON, install libnanochat_cuda.so beside libnanochat.so, check nvidia-smi");
 }
 
 // Beside this library first, so that an installed pair always belongs together.

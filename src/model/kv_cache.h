@@ -22,9 +22,9 @@ class KvCache {
   int64_t capacity() const { return capacity_; }
   int64_t length() const { return length_; }
 
-  KvCache clone() const;           // an independent copy
-  void truncate(int64_t length);   // forgets positions from `length` on. With smear the last embedding is kept
-                                   // per position, so that truncation is exact.
+  KvCache clone() const;          // an independent copy
+  void truncate(int64_t length);  // forgets positions from `length` on. With smear the last embedding is kept
+                                  // per position, so that truncation is exact.
   void clear() { truncate(0); }
 
   // The bytes of all layers up to length(), for session files: [layer][k, v][n_kv_head][length][head_dim],
@@ -34,7 +34,7 @@ class KvCache {
 
   float* k(int64_t layer) const;  // [n_kv_head][capacity][head_dim]
   float* v(int64_t layer) const;
-  float* embeddings() const;      // [capacity][n_embd] normed un-smeared embeddings; nullptr without smear
+  float* embeddings() const;  // [capacity][n_embd] normed un-smeared embeddings; nullptr without smear
   void advance(int64_t n_tokens) { length_ += n_tokens; }
 
  private:

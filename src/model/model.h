@@ -23,20 +23,20 @@ struct ModelOptions {
 // What a load will take, known from headers alone. load() takes exactly weight_bytes from the model pool.
 struct ModelPlan {
   uint64_t file_bytes;
-  uint64_t weight_bytes;                 // model pool
-  uint64_t kv_bytes_per_token;           // session, per position of its capacity
-  uint64_t working_bytes;                // the largest forward pass's activations
+  uint64_t weight_bytes;        // model pool
+  uint64_t kv_bytes_per_token;  // session, per position of its capacity
+  uint64_t working_bytes;       // the largest forward pass's activations
   int64_t n_parameters;
-  uint64_t bytes_per_decoded_token;      // weights read for one token at batch 1: the bandwidth floor
-  uint64_t flops_per_decoded_token;      // 2 * matrix parameters
+  uint64_t bytes_per_decoded_token;  // weights read for one token at batch 1: the bandwidth floor
+  uint64_t flops_per_decoded_token;  // 2 * matrix parameters
 };
 
 struct LayerWeights {
   const float* attention_norm = nullptr;  // [n_embd] or nullptr
   const float* mlp_norm = nullptr;
-  PackedMatrix qkv;      // rows: q, then k, then v
+  PackedMatrix qkv;  // rows: q, then k, then v
   PackedMatrix o;
-  PackedMatrix mlp_in;   // relu2: [mlp_hidden, n_embd]; swiglu: gate rows, then up rows
+  PackedMatrix mlp_in;  // relu2: [mlp_hidden, n_embd]; swiglu: gate rows, then up rows
   PackedMatrix mlp_out;
   const void* value_embedding = nullptr;  // [padded_vocab_size, n_kv_width], dtype table_dtype
   const float* value_gate = nullptr;      // [n_kv_head, ve_gate_channels]
@@ -44,14 +44,14 @@ struct LayerWeights {
 };
 
 struct Weights {
-  DType table_dtype = DType::f32;        // of embedding tables
-  const void* embedding = nullptr;       // [padded_vocab_size, n_embd]; nullptr when tied: rows of lm_head
-  PackedMatrix lm_head;                  // n = vocab_size
+  DType table_dtype = DType::f32;   // of embedding tables
+  const void* embedding = nullptr;  // [padded_vocab_size, n_embd]; nullptr when tied: rows of lm_head
+  PackedMatrix lm_head;             // n = vocab_size
   const float* final_norm = nullptr;
   std::vector<LayerWeights> layers;
-  const float* smear_gate = nullptr;     // [smear_channels]
+  const float* smear_gate = nullptr;  // [smear_channels]
   float smear_lambda = 0.0F, backout_lambda = 0.0F;
-  const float* rope_cos = nullptr;       // [n_rope_positions, head_dim / 2]; sin carries the rotation sign
+  const float* rope_cos = nullptr;  // [n_rope_positions, head_dim / 2]; sin carries the rotation sign
   const float* rope_sin = nullptr;
   int64_t n_rope_positions = 0;
 };
@@ -84,8 +84,10 @@ class Model {
   Device& device() const { return *device_; }
   const std::shared_ptr<Device>& shared_device() const { return device_; }
   WeightDtype weight_dtype() const { return weight_dtype_; }
-  const Hash128& checksum() const { return checksum_; }  // of the tensors' names, dtypes, shapes and stored
-                                                         // bytes: a tree of XXH3-128 (model/weights.cc)
+  const Hash128& checksum() const {
+    return checksum_;
+  }  // of the tensors' names, dtypes, shapes and stored
+     // bytes: a tree of XXH3-128 (model/weights.cc)
   double load_seconds() const { return load_seconds_; }
 
  private:

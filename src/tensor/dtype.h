@@ -7,7 +7,23 @@
 
 namespace nanochat {
 
-enum class DType : int32_t { f32 = 0, bf16 = 1, f16 = 2, f64 = 3, i8 = 4, u8 = 5, i16 = 6, i32 = 7, i64 = 8, boolean = 9, f8_e4m3 = 10, f8_e5m2 = 11, u16 = 12, u32 = 13, u64 = 14 };
+enum class DType : int32_t {
+  f32 = 0,
+  bf16 = 1,
+  f16 = 2,
+  f64 = 3,
+  i8 = 4,
+  u8 = 5,
+  i16 = 6,
+  i32 = 7,
+  i64 = 8,
+  boolean = 9,
+  f8_e4m3 = 10,
+  f8_e5m2 = 11,
+  u16 = 12,
+  u32 = 13,
+  u64 = 14
+};
 
 int64_t dtype_size(DType dtype);
 std::string_view dtype_name(DType dtype);  // safetensors' spelling: "F32", "BF16", "I64", "BOOL", "F8_E4M3"

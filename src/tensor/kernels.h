@@ -1,10 +1,11 @@
 // The table of operations: the one seam between models and hardware.
 //
-// All float activations are fp32, row-major. A kernel splits its work over the device's threads itself and has
-// finished its reads of host arguments when it returns; its results are visible after Device::synchronize().
+// All float activations are fp32, row-major. A kernel splits its work over the device's threads itself and
+// has finished its reads of host arguments when it returns; its results are visible after
+// Device::synchronize().
 //
-// Law: each output value has one order of operations, which depends on the ISA and on its own row alone: never
-// on the number of rows, their neighbours, the number of threads or the size of a cache.
+// Law: each output value has one order of operations, which depends on the ISA and on its own row alone:
+// never on the number of rows, their neighbours, the number of threads or the size of a cache.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +17,8 @@ namespace nanochat {
 
 class Device;
 
-// A matrix [n, k] (n outputs, k inputs) in the one layout that every matrix kernel reads: panels of 64 outputs.
+// A matrix [n, k] (n outputs, k inputs) in the one layout that every matrix kernel reads: panels of 64
+// outputs.
 //   f32:  [ceil(n/64)][k][64]
 //   bf16: [ceil(n/64)][ceil(k/2)][64][2]    pairs along k; an odd k is padded with zeros
 // Outputs past n are zero rows.
@@ -38,12 +40,12 @@ enum class LinearOutput : int32_t { store, add };
 
 // Rows of a batch that belong to one sequence, and that sequence's cache of one layer.
 struct SequenceRows {
-  int64_t first_row;   // in the batch
+  int64_t first_row;  // in the batch
   int64_t n_rows;
-  int64_t position;    // of first_row in the sequence; rows follow each other
-  int64_t capacity;    // of k and v, in positions
-  float* k;            // [n_kv_head][capacity][head_dim]
-  float* v;            // the same
+  int64_t position;       // of first_row in the sequence; rows follow each other
+  int64_t capacity;       // of k and v, in positions
+  float* k;               // [n_kv_head][capacity][head_dim]
+  float* v;               // the same
   const float* previous;  // smear: the un-smeared embedding before first_row; nullptr at the start
 };
 
@@ -67,7 +69,8 @@ struct Kernels {
   // source that is not finite, or -1.
   int64_t (*pack_rows)(Device&, const PackedMatrix& target, int64_t first_row, int64_t n_rows,
                        const void* source, DType source_dtype);
-  // target [n_rows, k] fp32 = rows `rows[i]` of the packed matrix (device memory). For tied embeddings, saving.
+  // target [n_rows, k] fp32 = rows `rows[i]` of the packed matrix (device memory). For tied embeddings,
+  // saving.
   void (*unpack_rows)(Device&, const PackedMatrix& source, std::span<const int32_t> rows, float* target);
   // Index of the first NaN or infinity among n elements (f32, bf16, f16; device memory), or -1.
   int64_t (*find_not_finite)(Device&, const void* data, DType dtype, int64_t n);
@@ -78,8 +81,8 @@ struct Kernels {
                 float* target);
   // y[m, 0..n) (+)= sum over k of x[m, k] w[n, k]. x rows are ldx apart, y rows ldy. For bf16 weights x is
   // rounded to bf16 first; the sum is fp32, over k in ascending order.
-  void (*linear)(Device&, const PackedMatrix& w, const float* x, int64_t ldx, int64_t m, float* y, int64_t ldy,
-                 LinearOutput output);
+  void (*linear)(Device&, const PackedMatrix& w, const float* x, int64_t ldx, int64_t m, float* y,
+                 int64_t ldy, LinearOutput output);
   // Each of n_groups consecutive groups of `width` in each row:
   // y = gain * x / sqrt(mean(x^2) + eps) [* weight]. weight [width] or nullptr. y may be x.
   void (*rms_norm)(Device&, const float* x, int64_t ldx, float* y, int64_t ldy, int64_t n_rows,

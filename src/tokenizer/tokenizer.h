@@ -33,15 +33,16 @@ class Tokenizer {
 
   // Any bytes are legal input: what is not UTF-8 is encoded by its bytes where the vocabulary has them, else
   // as U+FFFD or the unknown token, as the format says. Appends to `ids`.
-  virtual void encode(std::string_view text, const EncodeOptions& options, std::vector<TokenId>& ids) const = 0;
+  virtual void encode(std::string_view text, const EncodeOptions& options,
+                      std::vector<TokenId>& ids) const = 0;
 
   // The exact bytes; not always UTF-8. Throws out_of_range naming the id and the vocabulary size. With
   // skip_specials, special tokens give nothing. A leading space that the encoder had added is removed, as the
   // file's decoder says.
   virtual std::string decode(std::span<const TokenId> ids, bool skip_specials) const = 0;
 
-  // The bytes that this token contributes to a text. `is_first`: no token came before it, but for specials that
-  // are skipped. Streaming a list of tokens through this gives the same bytes as decode().
+  // The bytes that this token contributes to a text. `is_first`: no token came before it, but for specials
+  // that are skipped. Streaming a list of tokens through this gives the same bytes as decode().
   virtual std::string token_bytes(TokenId id, bool is_first, bool skip_specials) const = 0;
 
   // No text of this many bytes gives more ids, whatever the options.
@@ -49,7 +50,7 @@ class Tokenizer {
 
   virtual int32_t vocab_size() const = 0;  // largest id + 1
   virtual const std::vector<SpecialToken>& specials() const = 0;
-  virtual TokenId bos() const = 0;  // -1: none
+  virtual TokenId bos() const = 0;          // -1: none
   virtual std::string to_json() const = 0;  // tokenizer.json (Hugging Face form)
 
   TokenId special_id(std::string_view text) const;  // -1: none
@@ -66,7 +67,8 @@ enum class SplitPattern : int32_t { nanochat, gpt2, cl100k, o200k };
 std::string_view split_pattern_text(SplitPattern pattern);
 bool split_pattern_from_name(std::string_view name, SplitPattern& pattern);  // "nanochat", "gpt2", ...
 
-// tokenizer.json of Hugging Face, of the reference's golden form (merges as id pairs), or a tiktoken rank file
+// tokenizer.json of Hugging Face, of the reference's golden form (merges as id pairs), or a tiktoken rank
+// file
 // (*.tiktoken; needs a pattern). The form is found from the content. Throws format_invalid or
 // format_unsupported naming the file, the field and what was found.
 std::shared_ptr<const Tokenizer> load_tokenizer(const std::string& path);
@@ -74,8 +76,8 @@ std::shared_ptr<const Tokenizer> load_tiktoken(const std::string& path, SplitPat
                                                const std::vector<SpecialToken>& specials);
 std::shared_ptr<const Tokenizer> parse_tokenizer_json(std::string_view text, std::string_view name);
 
-// A byte-level BPE from its parts: token bytes in id order (the first 256 are the single bytes), merges implied
-// by rank order as tiktoken has it; specials follow.
+// A byte-level BPE from its parts: token bytes in id order (the first 256 are the single bytes), merges
+// implied by rank order as tiktoken has it; specials follow.
 std::shared_ptr<const Tokenizer> make_byte_bpe(std::vector<std::string> token_bytes, SplitPattern pattern,
                                                std::vector<SpecialToken> specials);
 

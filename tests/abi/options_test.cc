@@ -1,9 +1,10 @@
 // Old program with a new library, new program with an old one: what struct_size promises.
-#include <gtest/gtest.h>
 #include <nanochat.h>
 
 #include <cstring>
 #include <string>
+
+#include <gtest/gtest.h>
 
 namespace {
 
@@ -54,7 +55,8 @@ TEST(Options, ALongerStructWithANonZeroTailIsRefusedByName) {
 }
 
 TEST(Options, AStructShorterThanTheFirstReleaseIsRefusedWithBothSizes) {
-  for (const size_t size : {size_t{0}, size_t{1}, size_t{8}, size_t{104}, size_t{113}, size_t{1} << 40, SIZE_MAX}) {
+  for (const size_t size :
+       {size_t{0}, size_t{1}, size_t{8}, size_t{104}, size_t{113}, size_t{1} << 40, SIZE_MAX}) {
     nanochat_runtime_options options = NANOCHAT_RUNTIME_OPTIONS_INIT;
     options.struct_size = size;
     Failure failure;
