@@ -542,7 +542,8 @@ typedef struct nanochat_session_options {
 #define NANOCHAT_SESSION_OPTIONS_INIT { sizeof(nanochat_session_options), 0 }
 NANOCHAT_API void nanochat_session_options_init(nanochat_session_options *options, size_t size);
 
-/* Makes an empty session. It takes capacity * kv_bytes_per_token at once, and no more later.
+/* Makes an empty session. It takes capacity * kv_bytes_per_token at once, which the pool rounds up by a sixteenth
+ * at most, and no more later.
  * Statuses: INVALID_ARGUMENT, OUT_OF_RANGE (a capacity beyond the model's rope table), BUDGET_EXCEEDED,
  * WORKING_MEMORY_EXHAUSTED, OUT_OF_MEMORY. Thread-safe. Since 0.1. */
 NANOCHAT_API nanochat_status nanochat_session_create(const nanochat_model *model,
