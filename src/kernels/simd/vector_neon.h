@@ -1,0 +1,168 @@
+// Vectors of NEON (every aarch64 processor), by the names of vector_avx512.h.
+#pragma once
+
+#include <cstdint>
+
+#include <arm_neon.h>
+
+#define NANOCHAT_INLINE [[gnu::always_inline]] inline
+
+namespace nanochat {
+namespace {
+
+using Floats = float32x4_t;
+using Words = uint32x4_t;  // 32-bit words, each perhaps two 16-bit halves
+constexpr int kLanes = 4;
+// Register tiles: rows of x times vectors of outputs, out of 32 registers.
+constexpr int kTileRows = 6;
+constexpr int kTileVectors = 4;
+
+NANOCHAT_INLINE Floats zeros() { return vdupq_n_f32(0.0F); }
+NANOCHAT_INLINE Floats broadcast(float value) { return vdupq_n_f32(value); }
+NANOCHAT_INLINE Floats load(const float* from) { return vld1q_f32(from); }
+NANOCHAT_INLINE void store(float* to, Floats a) { vst1q_f32(to, a); }
+// The first n lanes (0 <= n < kLanes); the others are zero, and their memory is not touched.
+NANOCHAT_INLINE Floats load_first(const float* from, int64_t n) {
+  Floats a = zeros();
+  if (n > 0) a = vld1q_lane_f32(from, a, 0);
+  if (n > 1) a = vld1q_lane_f32(from + 1, a, 1);
+  if (n > 2) a = vld1q_lane_f32(from + 2, a, 2);
+  return a;
+}
+NANOCHAT_INLINE void store_first(float* to, Floats a, int64_t n) {
+  if (n > 0) vst1q_lane_f32(to, a, 0);
+  if (n > 1) vst1q_lane_f32(to + 1, a, 1);
+  if (n > 2) vst1q_lane_f32(to + 2, a, 2);
+}
+
+NANOCHAT_INLINE Floats add(Floats a, Floats b) { return vaddq_f32(a, b); }
+NANOCHAT_INLINE Floats subtract(Floats a, Floats b) { return vsubq_f32(a, b); }
+NANOCHAT_INLINE Floats multiply(Floats a, Floats b) { return vmulq_f32(a, b); }
+NANOCHAT_INLINE Floats divide(Floats a, Floats b) { return vdivq_f32(a, b); }
+NANOCHAT_INLINE Floats square_root(Floats a) { return vsqrtq_f32(a); }
+NANOCHAT_INLINE Floats multiply_add(Floats a, Floats b, Floats c) { return vfmaq_f32(c, a, b); }  // a b + c
+NANOCHAT_INLINE Floats select_if_less(Floats a, Floats b, Floats yes, Floats no) {
+  return vbslq_f32(vcltq_f32(a, b), yes, no);
+}
+// b when either is not a number. (vmaxq_f32 would give what is not a number.)
+NANOCHAT_INLINE Floats maximum(Floats a, Floats b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }
+NANOCHAT_INLINE Floats minimum(Floats a, Floats b) { return vbslq_f32(vcltq_f32(a, b), a, b); }
+NANOCHAT_INLINE Floats magnitude(Floats a) { return vabsq_f32(a); }
+NANOCHAT_INLINE Floats with_sign_of(Floats a, Floats sign) {
+  const uint32x4_t sign_bits = vandq_u32(vreinterpretq_u32_f32(sign), vdupq_n_u32(0x80000000U));
+  return vreinterpretq_f32_u32(vorrq_u32(vreinterpretq_u32_f32(a), sign_bits));
+}
+NANOCHAT_INLINE Floats nearest_integer(Floats a) { return vrndnq_f32(a); }
+// 2^a of an integer -126..127.
+NANOCHAT_INLINE Floats power_of_two(Floats a) {
+  const int32x4_t exponent = vaddq_s32(vcvtnq_s32_f32(a), vdupq_n_s32(127));
+  return vreinterpretq_f32_s32(vshlq_n_s32(exponent, 23));
+}
+NANOCHAT_INLINE Floats lane_numbers() {
+  const float numbers[kLanes] = {0, 1, 2, 3};
+  return vld1q_f32(numbers);
+}
+
+// One order: halves are added until one lane is left.
+NANOCHAT_INLINE float sum_of_lanes(Floats a) {
+  const float32x2_t half = vadd_f32(vget_low_f32(a), vget_high_f32(a));
+  return vget_lane_f32(half, 0) + vget_lane_f32(half, 1);
+}
+NANOCHAT_INLINE float largest_lane(Floats a) { return vmaxvq_f32(a); }
+
+NANOCHAT_INLINE Words load_words(const void* from) { return vld1q_u32(static_cast<const uint32_t*>(from)); }
+NANOCHAT_INLINE Words load_first_words(const void* from, int64_t n) {
+  return vreinterpretq_u32_f32(load_first(static_cast<const float*>(from), n));
+}
+NANOCHAT_INLINE void store_words(void* to, Words a) { vst1q_u32(static_cast<uint32_t*>(to), a); }
+// NEON has no intrinsic for stores past the caches.
+NANOCHAT_INLINE void stream_words(void* to, Words a) { store_words(to, a); }
+NANOCHAT_INLINE void finish_streams() {}
+NANOCHAT_INLINE Words zero_words() { return vdupq_n_u32(0); }
+NANOCHAT_INLINE Words words_of(Floats a) { return vreinterpretq_u32_f32(a); }
+NANOCHAT_INLINE Floats floats_of(Words a) { return vreinterpretq_f32_u32(a); }
+
+// The largest of word (or half) bit patterns seen, signs dropped: infinities and NaN are the largest of all.
+NANOCHAT_INLINE Words widest_word(Words seen, Words a) {
+  return vmaxq_u32(seen, vandq_u32(a, vdupq_n_u32(0x7fffffff)));
+}
+NANOCHAT_INLINE Words widest_half(Words seen, Words a) {
+  const uint16x8_t sizes = vreinterpretq_u16_u32(vandq_u32(a, vdupq_n_u32(0x7fff7fff)));
+  return vreinterpretq_u32_u16(vmaxq_u16(vreinterpretq_u16_u32(seen), sizes));
+}
+NANOCHAT_INLINE bool any_word_reaches(Words a, uint32_t limit) { return vmaxvq_u32(a) >= limit; }
+NANOCHAT_INLINE bool any_half_reaches(Words a, uint16_t limit) {
+  return vmaxvq_u16(vreinterpretq_u16_u32(a)) >= limit;
+}
+
+NANOCHAT_INLINE uint16x4_t first_halves(const uint16_t* from, int64_t n) {
+  uint16x4_t halves = vdup_n_u16(0);
+  if (n > 0) halves = vld1_lane_u16(from, halves, 0);
+  if (n > 1) halves = vld1_lane_u16(from + 1, halves, 1);
+  if (n > 2) halves = vld1_lane_u16(from + 2, halves, 2);
+  return halves;
+}
+NANOCHAT_INLINE Floats widened_bf16(uint16x4_t halves) {
+  return vreinterpretq_f32_u32(vshll_n_u16(halves, 16));
+}
+NANOCHAT_INLINE Floats widened_f16(uint16x4_t halves) { return vcvt_f32_f16(vreinterpret_f16_u16(halves)); }
+NANOCHAT_INLINE Floats load_bf16(const uint16_t* from) { return widened_bf16(vld1_u16(from)); }
+NANOCHAT_INLINE Floats load_first_bf16(const uint16_t* from, int64_t n) {
+  return widened_bf16(first_halves(from, n));
+}
+NANOCHAT_INLINE Floats load_f16(const uint16_t* from) { return widened_f16(vld1_u16(from)); }
+NANOCHAT_INLINE Floats load_first_f16(const uint16_t* from, int64_t n) {
+  return widened_f16(first_halves(from, n));
+}
+
+// Rounded to bf16: the high half of each word, the low half zero.
+NANOCHAT_INLINE Words round_to_bf16(Floats a) {
+  const uint32x4_t bits = vreinterpretq_u32_f32(a);
+  const uint32x4_t odd = vandq_u32(vshrq_n_u32(bits, 16), vdupq_n_u32(1));
+  const uint32x4_t rounded = vaddq_u32(bits, vaddq_u32(odd, vdupq_n_u32(0x7fff)));
+  const uint32x4_t quiet = vorrq_u32(bits, vdupq_n_u32(0x400000));
+  const uint32x4_t is_number = vceqq_f32(a, a);
+  return vandq_u32(vbslq_u32(is_number, rounded, quiet), vdupq_n_u32(0xffff0000U));
+}
+// low: what round_to_bf16 made of the element of even index.
+NANOCHAT_INLINE Words pair_of(Words low, Words high) { return vorrq_u32(vshrq_n_u32(low, 16), high); }
+// Neighbours of 2 kLanes elements, rounded, become kLanes pairs.
+NANOCHAT_INLINE Words pairs_of_neighbours(Words first, Words second) {
+  return pair_of(vuzp1q_u32(first, second), vuzp2q_u32(first, second));
+}
+NANOCHAT_INLINE Floats even_of_pairs(Words pairs) { return vreinterpretq_f32_u32(vshlq_n_u32(pairs, 16)); }
+NANOCHAT_INLINE Floats odd_of_pairs(Words pairs) {
+  return vreinterpretq_f32_u32(vandq_u32(pairs, vdupq_n_u32(0xffff0000U)));
+}
+
+#if defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
+constexpr bool kHasBf16Dot = true;
+// c + the products of both halves, the pair of x being the same for all lanes.
+NANOCHAT_INLINE Floats bf16_dot(Words pairs, uint32_t x, Floats c) {
+  return vbfdotq_f32(c, vreinterpretq_bf16_u32(pairs), vreinterpretq_bf16_u32(vdupq_n_u32(x)));
+}
+#else
+constexpr bool kHasBf16Dot = false;
+NANOCHAT_INLINE Floats bf16_dot(Words, uint32_t, Floats c) { return c; }
+#endif
+
+// Keeps a loaded vector in a register, where the compiler would rather load it once for each use.
+NANOCHAT_INLINE Words in_register(Words a) {
+  __asm__("" : "+w"(a));
+  return a;
+}
+
+// Rows become columns: kLanes vectors of kLanes words.
+NANOCHAT_INLINE void transpose(Words (&r)[kLanes]) {
+  const uint64x2_t even_top = vreinterpretq_u64_u32(vtrn1q_u32(r[0], r[1]));  // columns 0 and 2
+  const uint64x2_t odd_top = vreinterpretq_u64_u32(vtrn2q_u32(r[0], r[1]));   // columns 1 and 3
+  const uint64x2_t even_bottom = vreinterpretq_u64_u32(vtrn1q_u32(r[2], r[3]));
+  const uint64x2_t odd_bottom = vreinterpretq_u64_u32(vtrn2q_u32(r[2], r[3]));
+  r[0] = vreinterpretq_u32_u64(vtrn1q_u64(even_top, even_bottom));
+  r[1] = vreinterpretq_u32_u64(vtrn1q_u64(odd_top, odd_bottom));
+  r[2] = vreinterpretq_u32_u64(vtrn2q_u64(even_top, even_bottom));
+  r[3] = vreinterpretq_u32_u64(vtrn2q_u64(odd_top, odd_bottom));
+}
+
+}  // namespace
+}  // namespace nanochat
