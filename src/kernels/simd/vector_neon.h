@@ -1,4 +1,5 @@
-// Vectors of NEON (every aarch64 processor), by the names of vector_avx512.h.
+// Vectors of NEON (every aarch64 processor), by the names of vector_avx512.h. What came later than ARMv8.0,
+// dot products of bytes and of bf16, is used where the ISA's flags allow it.
 #pragma once
 
 #include <cstdint>
@@ -145,6 +146,73 @@ NANOCHAT_INLINE Floats bf16_dot(Words pairs, uint32_t x, Floats c) {
 constexpr bool kHasBf16Dot = false;
 NANOCHAT_INLINE Floats bf16_dot(Words, uint32_t, Floats c) { return c; }
 #endif
+
+// Integers: each word one of 32 bits, or four bytes, or two of 16 bits.
+NANOCHAT_INLINE int8x16_t bytes_of(Words a) { return vreinterpretq_s8_u32(a); }
+NANOCHAT_INLINE Words broadcast_word(uint32_t word) { return vdupq_n_u32(word); }
+NANOCHAT_INLINE Words add_integers(Words a, Words b) { return vaddq_u32(a, b); }
+NANOCHAT_INLINE Floats floats_of_integers(Words a) { return vcvtq_f32_s32(vreinterpretq_s32_u32(a)); }
+NANOCHAT_INLINE int32_t sum_of_integers(Words a) { return vaddvq_s32(vreinterpretq_s32_u32(a)); }
+NANOCHAT_INLINE Words flip_byte_signs(Words a) { return veorq_u32(a, vdupq_n_u32(0x80808080U)); }
+NANOCHAT_INLINE Floats load_bytes(const uint8_t* from) {
+  uint32_t word = 0;
+  __builtin_memcpy(&word, from, 4);
+  const uint8x8_t bytes = vreinterpret_u8_u32(vdup_n_u32(word));
+  return vcvtq_f32_u32(vmovl_u16(vget_low_u16(vmovl_u8(bytes))));
+}
+// 4 kLanes elements, rounded to nearest, as signed bytes in order: each word holds four neighbours.
+NANOCHAT_INLINE Words quads_of_integers(Floats a, Floats b, Floats c, Floats d) {
+  const int16x4_t a16 = vqmovn_s32(vcvtnq_s32_f32(a)), b16 = vqmovn_s32(vcvtnq_s32_f32(b));
+  const int16x4_t c16 = vqmovn_s32(vcvtnq_s32_f32(c)), d16 = vqmovn_s32(vcvtnq_s32_f32(d));
+  const int8x8_t first = vqmovn_s16(vcombine_s16(a16, b16));
+  const int8x8_t second = vqmovn_s16(vcombine_s16(c16, d16));
+  return vreinterpretq_u32_s8(vcombine_s8(first, second));
+}
+// Bytes 0 and 2, or 1 and 3, of each word as two of 16 bits.
+NANOCHAT_INLINE Words even_bytes(Words a) { return vandq_u32(a, vdupq_n_u32(0x00ff00ff)); }
+NANOCHAT_INLINE Words odd_bytes(Words a) {
+  return vreinterpretq_u32_u16(vshrq_n_u16(vreinterpretq_u16_u32(a), 8));
+}
+NANOCHAT_INLINE Words odd_signed_bytes(Words a) {
+  return vreinterpretq_u32_s16(vshrq_n_s16(vreinterpretq_s16_u32(a), 8));
+}
+NANOCHAT_INLINE Words even_signed_bytes(Words a) {
+  return odd_signed_bytes(vreinterpretq_u32_u16(vshlq_n_u16(vreinterpretq_u16_u32(a), 8)));
+}
+// Each word: the sum of both products of 16 bits.
+NANOCHAT_INLINE Words multiply_pairs(Words a, Words b) {
+  const int16x8_t a16 = vreinterpretq_s16_u32(a), b16 = vreinterpretq_s16_u32(b);
+  const int32x4_t low = vmull_s16(vget_low_s16(a16), vget_low_s16(b16));
+  return vreinterpretq_u32_s32(vpaddq_s32(low, vmull_high_s16(a16, b16)));
+}
+// Each word of c plus the four signed bytes of a.
+NANOCHAT_INLINE Words add_signed_bytes(Words c, Words a) {
+  return vreinterpretq_u32_s32(vpadalq_s16(vreinterpretq_s32_u32(c), vpaddlq_s8(bytes_of(a))));
+}
+// a0 b0 a1 b1 ... over both.
+NANOCHAT_INLINE void interleave(Words& a, Words& b) {
+  const Words low = vzip1q_u32(a, b);
+  b = vzip2q_u32(a, b);
+  a = low;
+}
+
+// Weights are stored as q + 128. Products here are of signed bytes: int8_weights() takes the 128 away, so
+// that sums need no correction.
+constexpr int32_t kInt8Bias = 0;
+constexpr bool kHasInt8Dot = true;
+NANOCHAT_INLINE Words int8_weights(const void* from) { return flip_byte_signs(load_words(from)); }
+// c + four products of signed bytes, those of x being the same for all lanes and none of them -128.
+NANOCHAT_INLINE Words int8_dot(Words w, uint32_t x, Words c) {
+  const int8x16_t a = bytes_of(w), b = bytes_of(broadcast_word(x));
+  const int32x4_t sums = vreinterpretq_s32_u32(c);
+#if defined(__ARM_FEATURE_DOTPROD)
+  return vreinterpretq_u32_s32(vdotq_s32(sums, a, b));
+#else
+  // Two products fit into 16 bits: 2 * 128 * 127 = 32512.
+  const int16x8_t pairs = vpaddq_s16(vmull_s8(vget_low_s8(a), vget_low_s8(b)), vmull_high_s8(a, b));
+  return vreinterpretq_u32_s32(vpadalq_s16(sums, pairs));
+#endif
+}
 
 // Keeps a loaded vector in a register, where the compiler would rather load it once for each use.
 NANOCHAT_INLINE Words in_register(Words a) {
