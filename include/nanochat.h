@@ -229,7 +229,7 @@ typedef struct nanochat_runtime_options {
   const char *device;          /* "cpu"; NULL: "cpu". "cuda" or "cuda:N": the CUDA module, never a silent fall-back.
                                   In 0.1 the module finds the GPU but has no operations: UNSUPPORTED */
   int32_t n_threads;           /* workers, the caller included; 0: one per core available to the process */
-  int32_t spin_microseconds;   /* how long an idle worker spins before it sleeps; 0: never */
+  int32_t spin_microseconds;   /* how long an idle worker spins before it sleeps; 0: not at all between calls */
   const int32_t *cpu_affinity; /* thread i runs on cpu_affinity[i % n_cpu_affinity]; NULL: anywhere */
   size_t n_cpu_affinity;
   uint64_t memory_budget_bytes; /* of models, sessions and scratch together; 0: none */

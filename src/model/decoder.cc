@@ -349,6 +349,7 @@ void forward(const Model& model, std::span<const SequenceInput> sequences, float
                         static_cast<uint64_t>(sizes.n_rows * model.config().n_embd) * sizeof(float), "trace");
   }
   const SynchronizedScope scope(model.device());
+  const ThreadPool::Burst burst(model.device().threads());
   uint64_t n_done = 0;
   for (const std::vector<Part>& parts : chunks) {
     ChunkPass pass(model, buffers, parts, watch);
