@@ -18,6 +18,12 @@ constexpr int kLanes = 4;
 constexpr int kTileRows = 6;
 constexpr int kTileVectors = 4;
 
+// Keeps a loaded vector in a register, where the compiler would rather load it once for each use.
+NANOCHAT_INLINE Words in_register(Words a) {
+  __asm__("" : "+w"(a));
+  return a;
+}
+
 NANOCHAT_INLINE Floats zeros() { return vdupq_n_f32(0.0F); }
 NANOCHAT_INLINE Floats broadcast(float value) { return vdupq_n_f32(value); }
 NANOCHAT_INLINE Floats load(const float* from) { return vld1q_f32(from); }
@@ -140,7 +146,7 @@ NANOCHAT_INLINE Floats odd_of_pairs(Words pairs) {
 constexpr bool kHasBf16Dot = true;
 // c + the products of both halves, the pair of x being the same for all lanes.
 NANOCHAT_INLINE Floats bf16_dot(Words pairs, uint32_t x, Floats c) {
-  return vbfdotq_f32(c, vreinterpretq_bf16_u32(pairs), vreinterpretq_bf16_u32(vdupq_n_u32(x)));
+  return vbfdotq_lane_f32(c, vreinterpretq_bf16_u32(pairs), vcreate_bf16(x), 0);
 }
 #else
 constexpr bool kHasBf16Dot = false;
@@ -151,7 +157,10 @@ NANOCHAT_INLINE Floats bf16_dot(Words, uint32_t, Floats c) { return c; }
 NANOCHAT_INLINE int8x16_t bytes_of(Words a) { return vreinterpretq_s8_u32(a); }
 NANOCHAT_INLINE Words broadcast_word(uint32_t word) { return vdupq_n_u32(word); }
 NANOCHAT_INLINE Words add_integers(Words a, Words b) { return vaddq_u32(a, b); }
-NANOCHAT_INLINE Floats floats_of_integers(Words a) { return vcvtq_f32_s32(vreinterpretq_s32_u32(a)); }
+// in_register: a sum would else leave its loop as another type, by a copy in each round.
+NANOCHAT_INLINE Floats floats_of_integers(Words a) {
+  return vcvtq_f32_s32(vreinterpretq_s32_u32(in_register(a)));
+}
 NANOCHAT_INLINE int32_t sum_of_integers(Words a) { return vaddvq_s32(vreinterpretq_s32_u32(a)); }
 NANOCHAT_INLINE Words flip_byte_signs(Words a) { return veorq_u32(a, vdupq_n_u32(0x80808080U)); }
 NANOCHAT_INLINE Floats load_bytes(const uint8_t* from) {
@@ -203,21 +212,16 @@ constexpr bool kHasInt8Dot = true;
 NANOCHAT_INLINE Words int8_weights(const void* from) { return flip_byte_signs(load_words(from)); }
 // c + four products of signed bytes, those of x being the same for all lanes and none of them -128.
 NANOCHAT_INLINE Words int8_dot(Words w, uint32_t x, Words c) {
-  const int8x16_t a = bytes_of(w), b = bytes_of(broadcast_word(x));
+  const int8x16_t a = bytes_of(w);
   const int32x4_t sums = vreinterpretq_s32_u32(c);
 #if defined(__ARM_FEATURE_DOTPROD)
-  return vreinterpretq_u32_s32(vdotq_s32(sums, a, b));
+  return vreinterpretq_u32_s32(vdotq_lane_s32(sums, a, vcreate_s8(x), 0));
 #else
   // Two products fit into 16 bits: 2 * 128 * 127 = 32512.
+  const int8x16_t b = bytes_of(broadcast_word(x));
   const int16x8_t pairs = vpaddq_s16(vmull_s8(vget_low_s8(a), vget_low_s8(b)), vmull_high_s8(a, b));
   return vreinterpretq_u32_s32(vpadalq_s16(sums, pairs));
 #endif
-}
-
-// Keeps a loaded vector in a register, where the compiler would rather load it once for each use.
-NANOCHAT_INLINE Words in_register(Words a) {
-  __asm__("" : "+w"(a));
-  return a;
 }
 
 // Rows become columns: kLanes vectors of kLanes words.
