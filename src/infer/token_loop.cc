@@ -120,15 +120,14 @@ TokenLoop::TokenLoop(const ModelConfig& config, int64_t capacity, std::span<cons
 }
 
 int64_t TokenLoop::n_most() const {
-  // The last token is never evaluated.
   if (options_.max_tokens == 0 || options_.max_tokens > capacity_) return capacity_;
   return std::min(capacity_, first_position_ + options_.max_tokens - 1);
 }
 
-bool TokenLoop::can_slide() const {
-  if (options_.overflow == Overflow::stop) return false;
-  return options_.max_tokens == 0 || options_.max_tokens > capacity_ ||
-         first_position_ + options_.max_tokens - 1 > capacity_;
+int64_t TokenLoop::n_fixed() const {
+  const bool ends_in_time = options_.max_tokens > 0 && options_.max_tokens <= capacity_ &&
+                            first_position_ + options_.max_tokens - 1 <= capacity_;
+  return options_.overflow == Overflow::stop || ends_in_time ? capacity_ : options_.n_keep;
 }
 
 // Everything changes in the last lines, which cannot fail.

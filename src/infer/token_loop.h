@@ -38,7 +38,7 @@ class TokenLoop {
   // Of a sequence that is full, keeps the first n_keep tokens in place and makes the newest pending again:
   // they move, so they are computed again. The sequence is to be cut to n_evaluated() tokens afterwards.
   void make_room();
-  bool can_slide() const;  // whether it may come to that
+  int64_t n_fixed() const;  // leading tokens that stay where they are, whatever comes
 
   // The next token; `logits` are unused unless needs_logits(). Unchanged if it throws. One that has ended is
   // not asked any more.
@@ -47,7 +47,7 @@ class TokenLoop {
   int64_t capacity() const { return capacity_; }
   int64_t n_prompt() const { return n_prompt_; }
   int64_t n_generated() const { return n_generated_; }
-  int64_t n_most() const;  // tokens that can be held at once: prompt and max_tokens, or the capacity
+  int64_t n_most() const;  // tokens that can be evaluated at once: all but the last, or the capacity
 
  private:
   int64_t n_tokens() const { return static_cast<int64_t>(tokens_.size()); }
