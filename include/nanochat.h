@@ -1,7 +1,7 @@
 /* nanochat.h: load, run and train language models. The whole public interface of libnanochat.
  *
  * Read in order: version, status and error, text and cancel, runtime, tokenizer, model, session, generation,
- * scheduler.
+ * scheduler, embeddings.
  *
  * Rules that hold for every function
  *   - No output, no exit, no abort, no global state, no environment variable except NANOCHAT_CPU, which
@@ -65,6 +65,7 @@ typedef struct nanochat_session nanochat_session;
 typedef struct nanochat_generation nanochat_generation;
 typedef struct nanochat_scheduler nanochat_scheduler;
 typedef struct nanochat_request nanochat_request;
+typedef struct nanochat_embeddings nanochat_embeddings;
 
 /* The version of the library that is running, as NANOCHAT_VERSION_NUMBER and NANOCHAT_VERSION_STRING.
  * Thread-safe. Since 0.1. */
@@ -234,7 +235,7 @@ typedef struct nanochat_runtime_options {
   const char *device;          /* "cpu"; NULL: "cpu". "cuda" or "cuda:N": the CUDA module, never a silent fall-back.
                                   In 0.1 the module finds the GPU but has no operations: UNSUPPORTED */
   int32_t n_threads;           /* workers, the caller included; 0: one per core available to the process */
-  int32_t spin_microseconds;   /* how long an idle worker spins before it sleeps; 0: never */
+  int32_t spin_microseconds;   /* how long an idle worker spins before it sleeps; 0: not at all between calls */
   const int32_t *cpu_affinity; /* thread i runs on cpu_affinity[i % n_cpu_affinity]; NULL: anywhere */
   size_t n_cpu_affinity;
   uint64_t memory_budget_bytes; /* of models, sessions and scratch together; 0: none */
@@ -889,6 +890,71 @@ typedef struct nanochat_scheduler_info {
 NANOCHAT_API nanochat_status nanochat_scheduler_describe(const nanochat_scheduler *scheduler,
                                                          nanochat_scheduler_info *info,
                                                          nanochat_error **error);
+
+/* ======================================================================================================== *
+ * Embeddings: texts to vectors
+ * ======================================================================================================== */
+
+enum nanochat_pooling_values {
+  NANOCHAT_POOLING_DEFAULT = 0, /* mean */
+  NANOCHAT_POOLING_MEAN = 1,    /* one row for each input: the mean over its tokens */
+  NANOCHAT_POOLING_LAST = 2,    /* one row for each input: its last token's */
+  NANOCHAT_POOLING_NONE = 3     /* a row for each token */
+};
+
+enum nanochat_normalization_values {
+  NANOCHAT_NORMALIZATION_DEFAULT = 0, /* every row to length 1 (L2) */
+  NANOCHAT_NORMALIZATION_L2 = 1,
+  NANOCHAT_NORMALIZATION_NONE = 2
+};
+
+typedef struct nanochat_embed_options {
+  size_t struct_size;
+  nanochat_progress_callback progress; /* stages "embed", in inputs, and "forward" within long ones */
+  void *progress_user_data;
+  const nanochat_cancel *cancel;
+  int32_t pooling;       /* enum nanochat_pooling_values */
+  int32_t normalization; /* enum nanochat_normalization_values */
+  int32_t truncate;      /* not 0: inputs longer than the model's context lose their end; 0: they are refused */
+  int32_t reserved;
+} nanochat_embed_options;
+
+#define NANOCHAT_EMBED_OPTIONS_INIT { sizeof(nanochat_embed_options), NULL, NULL, NULL, 0, 0, 0, 0 }
+NANOCHAT_API void nanochat_embed_options_init(nanochat_embed_options *options, size_t size);
+
+/* Computes vectors from a decoder's states after its final norm, fp32. The bits of one input's rows do not depend on the
+ * other inputs nor on the number of threads.
+ *
+ * inputs       [n_inputs] lists of token ids; input_sizes: [n_inputs] their lengths, each at least 1
+ * texts        [n_texts] UTF-8 texts, encoded with NANOCHAT_ENCODE_ADD_SPECIALS; text_sizes: [n_texts] bytes, or NULL if
+ *              every text ends with a NUL byte
+ * out_embeddings  receives the vectors; the caller owns them, release with nanochat_embeddings_free()
+ *
+ * Statuses: INVALID_ARGUMENT (an input without tokens), OUT_OF_RANGE (a token), CONTEXT_FULL (an input longer than the
+ * model's sequence_len), BUDGET_EXCEEDED, WORKING_MEMORY_EXHAUSTED, OUT_OF_MEMORY, CANCELLED; each names the input.
+ * Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_embed(const nanochat_model *model, const int32_t *const *inputs,
+                                            const size_t *input_sizes, size_t n_inputs,
+                                            const nanochat_embed_options *options,
+                                            nanochat_embeddings **out_embeddings, nanochat_error **error);
+NANOCHAT_API nanochat_status nanochat_embed_text(const nanochat_model *model, const nanochat_tokenizer *tokenizer,
+                                                 const char *const *texts, const size_t *text_sizes,
+                                                 size_t n_texts, const nanochat_embed_options *options,
+                                                 nanochat_embeddings **out_embeddings, nanochat_error **error);
+NANOCHAT_API void nanochat_embeddings_free(nanochat_embeddings *embeddings);
+
+/* What was computed. `values` is [rows(input), width], row-major, and lives as long as the embeddings. NULL, or an input
+ * beyond the last, gives 0 and NULL.
+ *   count   inputs
+ *   width   floats in a row: the model's n_embd
+ *   rows    rows of one input: 1, or its tokens with NANOCHAT_POOLING_NONE
+ *   tokens  tokens of one input that were evaluated
+ * Thread-safe. Since 0.1. */
+NANOCHAT_API size_t nanochat_embeddings_count(const nanochat_embeddings *embeddings);
+NANOCHAT_API size_t nanochat_embeddings_width(const nanochat_embeddings *embeddings);
+NANOCHAT_API size_t nanochat_embeddings_rows(const nanochat_embeddings *embeddings, size_t input);
+NANOCHAT_API const float *nanochat_embeddings_values(const nanochat_embeddings *embeddings, size_t input);
+NANOCHAT_API int64_t nanochat_embeddings_tokens(const nanochat_embeddings *embeddings, size_t input);
 
 #ifdef __cplusplus
 } /* extern "C" */

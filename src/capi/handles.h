@@ -10,6 +10,7 @@
 #include "base/cancel.h"
 #include "base/log.h"
 #include "infer/batch_scheduler.h"
+#include "infer/embed.h"
 #include "infer/generation.h"
 #include "infer/session.h"
 #include "model/model.h"
@@ -85,6 +86,10 @@ struct nanochat_request {
   std::shared_ptr<nanochat::BatchRequest> request;
   uint64_t tag = 0;
   nanochat::ShownEvent shown;
+};
+
+struct nanochat_embeddings {
+  nanochat::Embeddings embeddings;
 };
 
 struct nanochat_text {

@@ -13,8 +13,6 @@ namespace {
 // Below this many logits a second thread costs more than it takes over.
 constexpr int64_t kLogitsWorthAThread = 16 * 1024;
 
-int64_t page_count(int64_t n_positions) { return (n_positions + kPagePositions - 1) / kPagePositions; }
-
 bool is_memory_failure(const Error& error) {
   return error.status() == Status::out_of_memory || error.status() == Status::working_memory_exhausted ||
          error.status() == Status::budget_exceeded;
