@@ -30,6 +30,7 @@ class BatchRequest {
   BatchRequest(TokenLoop loop, const BatchRequestOptions& options)
       : sequence_(std::move(loop)), options_(options) {}
   void* owner() const { return options_.owner; }
+  const BatchSequence& sequence() const { return sequence_; }  // to tell it from others
 
  private:
   friend class BatchScheduler;
