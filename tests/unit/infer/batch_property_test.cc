@@ -77,6 +77,8 @@ void take_some(BatchScheduler& scheduler, std::vector<Job>& jobs, Wishes& wishes
 }
 
 TEST_P(BatchOf, GivesWhatEachGivesAlone) {
+  BatchCounts all;
+  int64_t n_forced = 0, n_evicted = 0;
   for (uint64_t seed = 0; seed < 12; ++seed) {
     const auto model = load(static_cast<int>(1 + seed % 8));
     Wishes wishes(*model, seed, GetParam().has_tokenizer);
@@ -111,6 +113,7 @@ TEST_P(BatchOf, GivesWhatEachGivesAlone) {
         ASSERT_TRUE(is_beginning(job.got, job.expected)) << "seed " << seed << " request " << i;
         continue;
       }
+      n_forced += std::count(job.got.forced.begin(), job.got.forced.end(), true);
       ASSERT_EQ(job.got.tokens, job.expected.tokens) << "seed " << seed << " request " << i;
       ASSERT_TRUE(job.got == job.expected) << "seed " << seed << " request " << i;
     }
@@ -118,7 +121,17 @@ TEST_P(BatchOf, GivesWhatEachGivesAlone) {
     EXPECT_EQ(usage.n_ended, std::ssize(jobs));
     EXPECT_EQ(usage.kv_promised_bytes, 0U);
     EXPECT_LE(usage.prefix_cache_bytes, usage.kv_budget_bytes);
+    all.n_prompt_reused += usage.counts.n_prompt_reused;
+    all.n_guessed += usage.counts.n_guessed;
+    all.n_guessed_right += usage.counts.n_guessed_right;
+    n_evicted += usage.n_prefix_evictions;
   }
+  // What was to be tried has come about.
+  EXPECT_GT(all.n_prompt_reused, 0);
+  EXPECT_GT(all.n_guessed_right, 0);
+  EXPECT_GT(all.n_guessed, all.n_guessed_right);
+  EXPECT_GT(n_evicted, 0);
+  EXPECT_EQ(n_forced > 0, GetParam().has_tokenizer);
 }
 
 }  // namespace
