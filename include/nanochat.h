@@ -303,6 +303,7 @@ typedef struct nanochat_rates_info {
   double read_bytes_per_second; /* all threads reading memory far larger than the caches */
   double f32_flops_per_second;  /* multiply and add counted as two */
   double bf16_flops_per_second;
+  double int8_ops_per_second; /* with the instruction that int8 weights are multiplied with */
 } nanochat_rates_info;
 
 /* Measures the machine for about a second with the runtime's threads: the ceilings that tokens per second can be held
@@ -442,7 +443,8 @@ NANOCHAT_API nanochat_status nanochat_tokenizer_train(const nanochat_runtime *ru
 enum nanochat_weight_values {
   NANOCHAT_WEIGHTS_AS_STORED = 0, /* f32 stays f32; bf16 and f16 become bf16 */
   NANOCHAT_WEIGHTS_F32 = 1,
-  NANOCHAT_WEIGHTS_BF16 = 2
+  NANOCHAT_WEIGHTS_BF16 = 2,
+  NANOCHAT_WEIGHTS_INT8 = 3 /* matrices as int8 with one scale per output, embedding tables as bf16 */
 };
 
 typedef struct nanochat_model_options {
@@ -518,7 +520,7 @@ typedef struct nanochat_model_info {
   int64_t n_embd;
   double load_seconds;
   int32_t bos_token; /* -1: none stated */
-  int32_t weights;   /* NANOCHAT_WEIGHTS_F32 or NANOCHAT_WEIGHTS_BF16 */
+  int32_t weights;   /* NANOCHAT_WEIGHTS_F32, _BF16 or _INT8 */
 } nanochat_model_info;
 
 /* Fills `info`; the caller sets info->struct_size. Statuses: INVALID_ARGUMENT. Thread-safe. Since 0.1. */
