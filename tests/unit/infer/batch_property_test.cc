@@ -1,6 +1,5 @@
 // Among others a request gives what it gives alone, bit for bit: tokens, log probabilities, logits, text.
 #include <memory>
-#include <thread>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -32,6 +31,7 @@ INSTANTIATE_TEST_SUITE_P(
     Models, BatchOf,
     ::testing::Values(Scene{"stories_f32", kStories, WeightDtype::f32, true, DType::f32},
                       Scene{"stories_bf16", kStories, WeightDtype::bf16, true, DType::f32},
+                      Scene{"stories_i8", kStories, WeightDtype::i8, true, DType::f32},
                       Scene{"smearing_f32", kSmearing, WeightDtype::f32, false, DType::f32},
                       Scene{"plain_bf16", kPlain, WeightDtype::bf16, false, DType::f32}),
     [](const auto& parameter) { return parameter.param.name; });

@@ -125,9 +125,10 @@ class Wishes {
   // Makes blocks of code likely.
   static void calculate(GenerationOptions& options) {
     options.tools = Tools::calculator;
-    options.sampler.temperature = 1.0F;
+    options.sampler.top_k = 5;
+    options.sampler.temperature = 20.0F;
     for (const int32_t token : {kPythonStart, kPythonEnd, int32_t{'1'}, int32_t{'+'}, int32_t{'2'}}) {
-      options.sampler.logit_bias.emplace_back(token, 20.0F);
+      options.sampler.logit_bias.emplace_back(token, 500.0F);
     }
   }
 
