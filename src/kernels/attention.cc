@@ -46,11 +46,12 @@ void run_unit(const SimdBodies& bodies, const SequenceUnits& units, int64_t unit
   const int64_t group = units.n_groups - 1 - unit / shape.n_kv_head;
   const int64_t kv_head = unit % shape.n_kv_head;
   const int64_t first = group * units.rows_per_group;
-  const int64_t cache = kv_head * rows.capacity * shape.head_dim;
+  const KvLayout layout = shape.kv_layout();
   task.q += (rows.first_row + first) * task.ldq + kv_head * task.n_heads * shape.head_dim;
   task.y += (rows.first_row + first) * task.ldy + kv_head * task.n_heads * shape.head_dim;
-  task.k = rows.k + cache;
-  task.v = rows.v + cache;
+  task.pages = rows.pages;
+  task.k_offset = shape.layer_offset + layout.k_offset(kv_head);
+  task.v_offset = shape.layer_offset + layout.v_offset(kv_head);
   task.position = rows.position + first;
   task.n_rows = std::min(units.rows_per_group, rows.n_rows - first);
   bodies.attention(task, scratch);
@@ -66,8 +67,9 @@ void attention(Device& device, std::span<const SequenceRows> sequences, const At
                            .y = y,
                            .ldq = ldq,
                            .ldy = ldy,
-                           .k = nullptr,
-                           .v = nullptr,
+                           .pages = nullptr,
+                           .k_offset = 0,
+                           .v_offset = 0,
                            .position = 0,
                            .n_rows = 0,
                            .n_heads = shape.n_head / shape.n_kv_head,

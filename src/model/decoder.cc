@@ -62,16 +62,23 @@ void check_sequence(const Model& model, const SequenceInput& sequence) {
   }
 }
 
-void check_sequences(const Model& model, std::span<const SequenceInput> sequences, const float* logits) {
+void check_sequences(const Model& model, std::span<const SequenceInput> sequences, const float* output) {
   std::vector<const KvCache*> caches;
   for (const SequenceInput& sequence : sequences) {
     check_sequence(model, sequence);
-    if (sequence.logits != LogitRows::none && logits == nullptr) {
+    if (sequence.logits != LogitRows::none && output == nullptr) {
       throw Error(Status::invalid_argument)
-          .subject("logits")
-          .say("logits are asked for, but there is no room");
+          .subject("output")
+          .say("rows of output are asked for, but there is no room");
     }
     caches.push_back(sequence.cache);
+  }
+  for (const KvCache* cache : caches) {
+    if (cache->options().dtype == caches.front()->options().dtype) continue;
+    throw Error(Status::invalid_argument)
+        .subject("sequence")
+        .say("KV caches of {} and {} cannot be in one pass", dtype_name(caches.front()->options().dtype),
+             dtype_name(cache->options().dtype));
   }
   std::sort(caches.begin(), caches.end());
   if (std::adjacent_find(caches.begin(), caches.end()) != caches.end()) {
@@ -112,11 +119,13 @@ int64_t wanted_rows(const Part& part) {
   return 0;
 }
 
-ForwardSizes largest_sizes(const std::vector<std::vector<Part>>& chunks) {
+ForwardSizes largest_sizes(const std::vector<std::vector<Part>>& chunks, PassOutput what) {
   ForwardSizes sizes{0, 0};
   for (const std::vector<Part>& parts : chunks) {
     int64_t n_logits = 0;
-    for (const Part& part : parts) n_logits += wanted_rows(part);
+    if (what == PassOutput::logits) {
+      for (const Part& part : parts) n_logits += wanted_rows(part);
+    }
     sizes.n_rows = std::max(sizes.n_rows, parts.back().first_row + parts.back().n_rows);
     sizes.n_logit_rows = std::max(sizes.n_logit_rows, n_logits);
   }
@@ -139,11 +148,8 @@ class ChunkPass {
     for (const Part& part : parts_) {
       const KvCache& cache = *part.sequence->cache;
       const int64_t position = cache.length() + part.first_token;
-      const float* previous = nullptr;
-      if (cache.embeddings() != nullptr && position > 0) {
-        previous = cache.embeddings() + (position - 1) * config_.n_embd;
-      }
-      rows_.push_back({part.first_row, part.n_rows, position, cache.capacity(), nullptr, nullptr, previous});
+      const float* previous = position > 0 ? cache.embedding(position - 1) : nullptr;
+      rows_.push_back({part.first_row, part.n_rows, position, cache.page_addresses(), previous});
       for (int64_t i = 0; i < part.n_rows; ++i) {
         ids_.push_back(part.sequence->tokens[static_cast<size_t>(part.first_token + i)]);
         positions_.push_back(static_cast<int32_t>(position + i));
@@ -169,12 +175,20 @@ class ChunkPass {
     }
   }
 
-  // Returns where the next chunk's logits go.
-  float* run_head(float* logits) {
+  // Returns where the next chunk's output goes.
+  float* run_head(float* output, PassOutput what) {
     const int64_t n_wanted = gather_wanted();
-    if (n_wanted == 0) return logits;
+    if (n_wanted == 0) return output;
     norm(buffers_.normed, n_wanted, weights_.final_norm);
     trace("final_norm", -1, buffers_.normed, n_wanted);
+    if (what == PassOutput::logits) return write_logits(output, n_wanted);
+    const int64_t n_values = n_wanted * config_.n_embd;
+    device_.copy_to_host(output, buffers_.normed, static_cast<size_t>(n_values) * sizeof(float));
+    return output + n_values;
+  }
+
+ private:
+  float* write_logits(float* logits, int64_t n_wanted) {
     for (int64_t first = 0; first < n_wanted; first += kLogitRows) {
       watch_.check();
       const int64_t n = std::min(kLogitRows, n_wanted - first);
@@ -191,7 +205,6 @@ class ChunkPass {
     return logits;
   }
 
- private:
   int64_t n_stream() const { return n_rows_ * config_.n_embd; }
   size_t stream_bytes() const { return static_cast<size_t>(n_stream()) * sizeof(float); }
 
@@ -224,9 +237,15 @@ class ChunkPass {
 
   void keep_embeddings() {
     for (size_t i = 0; i < parts_.size(); ++i) {
-      device_.copy(parts_[i].sequence->cache->embeddings() + rows_[i].position * config_.n_embd,
-                   buffers_.embedding + rows_[i].first_row * config_.n_embd,
-                   static_cast<size_t>(rows_[i].n_rows * config_.n_embd) * sizeof(float));
+      const KvCache& cache = *parts_[i].sequence->cache;
+      const SequenceRows& rows = rows_[i];
+      for (int64_t row = 0; row < rows.n_rows;) {  // up to the end of a page at a time
+        const int64_t position = rows.position + row;
+        const int64_t n = std::min(kPagePositions - position % kPagePositions, rows.n_rows - row);
+        device_.copy(cache.embedding(position), buffers_.embedding + (rows.first_row + row) * config_.n_embd,
+                     static_cast<size_t>(n * config_.n_embd) * sizeof(float));
+        row += n;
+      }
     }
   }
 
@@ -265,12 +284,11 @@ class ChunkPass {
       kernels_.rms_norm(device_, q, width, q, width, n_rows_, n_rotated, config_.head_dim, config_.norm_eps,
                         config_.qk_gain, nullptr);
     }
-    for (size_t part = 0; part < parts_.size(); ++part) {
-      rows_[part].k = parts_[part].sequence->cache->k(i);
-      rows_[part].v = parts_[part].sequence->cache->v(i);
-    }
-    const AttentionShape shape{config_.n_head, config_.n_kv_head, config_.head_dim,
-                               config_.window_left[static_cast<size_t>(i)], config_.attn_scale};
+    const KvCache& cache = *parts_.front().sequence->cache;  // of the same dtype as all others
+    const AttentionShape shape{config_.n_head,       config_.n_kv_head,
+                               config_.head_dim,     config_.window_left[static_cast<size_t>(i)],
+                               config_.attn_scale,   cache.options().dtype,
+                               cache.layer_offset(i)};
     kernels_.kv_append(device_, rows_, shape, k, v, width);
     kernels_.attention(device_, rows_, shape, q, width, buffers_.attention, q_width);
   }
@@ -332,12 +350,13 @@ class ChunkPass {
 
 }  // namespace
 
-void forward(const Model& model, std::span<const SequenceInput> sequences, float* logits, const Watch& watch,
-             const Trace& trace) {
-  check_sequences(model, sequences, logits);
+void forward(const Model& model, std::span<const SequenceInput> sequences, float* output, const Watch& watch,
+             const Trace& trace, PassOutput what) {
+  check_sequences(model, sequences, output);
   if (sequences.empty()) return;
+  for (const SequenceInput& sequence : sequences) sequence.cache->prepare(std::ssize(sequence.tokens));
   const auto chunks = cut_into_chunks(sequences);
-  const ForwardSizes sizes = largest_sizes(chunks);
+  const ForwardSizes sizes = largest_sizes(chunks, what);
   Memory& memory = model.device().memory();
   Block block = memory.allocate(PoolKind::working, lay_out_forward(model.config(), sizes, nullptr).n_bytes,
                                 "forward pass");
@@ -349,12 +368,13 @@ void forward(const Model& model, std::span<const SequenceInput> sequences, float
                         static_cast<uint64_t>(sizes.n_rows * model.config().n_embd) * sizeof(float), "trace");
   }
   const SynchronizedScope scope(model.device());
+  const ThreadPool::Burst burst(model.device().threads());
   uint64_t n_done = 0;
   for (const std::vector<Part>& parts : chunks) {
     ChunkPass pass(model, buffers, parts, watch);
     if (trace) pass.trace_into(&trace, scratch.as<float>());
     pass.run_layers();
-    logits = pass.run_head(logits);
+    output = pass.run_head(output, what);
     if (++n_done < chunks.size()) watch.report("forward", n_done, chunks.size());
   }
   model.device().synchronize();

@@ -188,16 +188,18 @@ void bench_attention(Device& device, int64_t n_rows, int64_t position, int64_t n
   const std::string name = "attention " + std::to_string(n_rows) + " rows at " + std::to_string(position) +
                            ", " + std::to_string(n_head) + "/" + std::to_string(n_kv_head) + " heads";
   if (!is_wanted(name)) return;
-  const int64_t capacity = position + n_rows;
-  const auto cache_bytes = static_cast<uint64_t>(n_kv_head * capacity * head_dim * 4);
-  const int64_t n_copies =
-      n_rows > 1 ? 1 : std::max<int64_t>(1, kColdBytes / static_cast<int64_t>(2 * cache_bytes));
-  std::vector<Block> caches;
-  for (int64_t i = 0; i < 2 * n_copies; ++i) {
-    caches.push_back(device.memory().allocate(PoolKind::working, cache_bytes, "bench"));
-    fill(caches.back().as<float>(), static_cast<int64_t>(cache_bytes) / 4);
-  }
   const AttentionShape shape{n_head, n_kv_head, head_dim, -1, 1.0F / std::sqrt(128.0F)};
+  const int64_t n_pages = page_count(position + n_rows);
+  const int64_t page_bytes = shape.kv_layout().layer_bytes();
+  const int64_t cache_bytes = (position + n_rows) * page_bytes / kPagePositions;
+  const int64_t n_copies = n_rows > 1 ? 1 : std::max<int64_t>(1, kColdBytes / (n_pages * page_bytes));
+  std::vector<Block> blocks;
+  std::vector<std::byte*> pages;
+  for (int64_t i = 0; i < n_pages * n_copies; ++i) {
+    blocks.push_back(device.memory().allocate(PoolKind::working, static_cast<uint64_t>(page_bytes), "bench"));
+    fill(blocks.back().as<float>(), page_bytes / 4);
+    pages.push_back(blocks.back().as());
+  }
   std::vector<float> q(static_cast<size_t>(n_rows * n_head * head_dim)), y(q.size());
   fill(q.data(), static_cast<int64_t>(q.size()));
   const auto work = [&] {
@@ -205,9 +207,7 @@ void bench_attention(Device& device, int64_t n_rows, int64_t position, int64_t n
       const SequenceRows rows{.first_row = 0,
                               .n_rows = n_rows,
                               .position = position,
-                              .capacity = capacity,
-                              .k = caches[static_cast<size_t>(2 * i)].as<float>(),
-                              .v = caches[static_cast<size_t>(2 * i + 1)].as<float>(),
+                              .pages = pages.data() + i * n_pages,
                               .previous = nullptr};
       device.kernels().attention(device, {&rows, 1}, shape, q.data(), n_head * head_dim, y.data(),
                                  n_head * head_dim);
@@ -215,7 +215,7 @@ void bench_attention(Device& device, int64_t n_rows, int64_t position, int64_t n
   };
   if (n_rows == 1) {
     report(
-        device, name, "GB_per_s", static_cast<double>(2 * cache_bytes) * static_cast<double>(n_copies), 7,
+        device, name, "GB_per_s", static_cast<double>(cache_bytes) * static_cast<double>(n_copies), 7,
         [&] { return read_rate(device); }, work);
     return;
   }

@@ -6,10 +6,12 @@
 // everything in the .inc files is in an unnamed namespace. tests/abi/isa_symbols.sh checks the objects.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "kernels/int8.h"
 #include "tensor/dtype.h"
+#include "tensor/kv_page.h"
 
 namespace nanochat {
 
@@ -28,10 +30,11 @@ struct LinearTask {
 struct AttentionTask {
   const float* q;  // of the unit's first row and head
   float* y;
-  int64_t ldq, ldy;         // between rows; heads of a row lie head_dim apart
-  const float *k, *v;       // this head's cache, from position 0
-  int64_t position;         // of the first row
-  int64_t n_rows, n_heads;  // heads share k and v
+  int64_t ldq, ldy;  // between rows; heads of a row lie head_dim apart
+  const std::byte* const* pages;
+  int64_t k_offset, v_offset;  // of this head's K and V in a page, in bytes
+  int64_t position;            // of the first row
+  int64_t n_rows, n_heads;     // heads share k and v
   int64_t head_dim, window_left;
   float scale;
 };
