@@ -550,8 +550,8 @@ typedef struct nanochat_session_options {
 #define NANOCHAT_SESSION_OPTIONS_INIT { sizeof(nanochat_session_options), 0 }
 NANOCHAT_API void nanochat_session_options_init(nanochat_session_options *options, size_t size);
 
-/* Makes an empty session. It takes capacity * kv_bytes_per_token at once, which the pool rounds up by a sixteenth
- * at most, and no more later.
+/* Makes an empty session. It takes pages of 64 tokens for its whole capacity at once, each 64 * kv_bytes_per_token, which
+ * the pool rounds up by a sixteenth at most, and no more later unless it is copied: see nanochat_session_copy().
  * Statuses: INVALID_ARGUMENT, OUT_OF_RANGE (a capacity beyond the model's rope table), BUDGET_EXCEEDED,
  * WORKING_MEMORY_EXHAUSTED, OUT_OF_MEMORY. Thread-safe. Since 0.1. */
 NANOCHAT_API nanochat_status nanochat_session_create(const nanochat_model *model,
@@ -559,7 +559,10 @@ NANOCHAT_API nanochat_status nanochat_session_create(const nanochat_model *model
                                                      nanochat_session **out_session, nanochat_error **error);
 NANOCHAT_API void nanochat_session_free(nanochat_session *session);
 
-/* An independent copy with the same tokens: several continuations of one prompt. Statuses: as create. Since 0.1. */
+/* An independent copy with the same tokens: several continuations of one prompt. Full pages are shared and cost nothing; a
+ * copy takes its last, partial page and those for the rest of its capacity at once. Neither of the two writes into what both
+ * hold: one that is truncated to a position inside a shared page takes a page of its own when it appends there, and that
+ * call may fail for lack of memory. Statuses: as create. Since 0.1. */
 NANOCHAT_API nanochat_status nanochat_session_copy(const nanochat_session *session,
                                                    nanochat_session **out_session, nanochat_error **error);
 
