@@ -757,7 +757,7 @@ typedef struct nanochat_scheduler_options {
   size_t struct_size;
   uint64_t kv_budget_bytes;    /* keys and values of all requests and of the prefix cache; 0: max_running sequences of the
                                   model's sequence_len, but at most half of the memory that is available */
-  uint64_t prefix_cache_bytes; /* of these, what may be kept for later requests; 0: half of the budget;
+  uint64_t prefix_cache_bytes; /* of these, what may be kept for later requests; 0: all that requests do not need;
                                   NANOCHAT_NO_PREFIX_CACHE: nothing, and nothing is shared */
   int64_t prefill_rows;        /* tokens of prompts per pass, which bounds how long a pass takes; 0: 256 */
   int64_t max_unread_events;   /* a request with so many events that nobody has taken pauses; 0: 4096 */
@@ -832,7 +832,7 @@ NANOCHAT_API nanochat_status nanochat_request_next(nanochat_request *request,
  *
  * request       in: NULL, or the request that the last call gave, which the caller is done with (its event's text is valid
  *               until now); out: the request of the event, which no other caller of this function gets before it is
- *               given back so. Free it rather than give it back if it is of no more use: then set NULL.
+ *               given back so; NULL after a failure. Free it instead if it is of no more use, and set NULL
  * wait_seconds  how long to wait for a submit if there is nothing to do: 0: not at all; INFINITY: for ever. It does not
  *               bound the passes that an event takes. *request is NULL if the time is over
  *
