@@ -13,6 +13,7 @@ void add_infer_command(CLI::App& app);
 void add_chat_command(CLI::App& app);
 void add_tokenizer_commands(CLI::App& app);
 void add_forward_command(CLI::App& app);
+void add_export_command(CLI::App& app);
 void add_bench_commands(CLI::App& app);
 
 }  // namespace nanochat::cli

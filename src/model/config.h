@@ -83,8 +83,8 @@ void check_model_config(const ModelConfig& config, std::string_view file_name);
 // theirs. parse_model_config() of it gives the same configuration.
 Json model_config_json(const ModelConfig& config);
 
-// The shapes of nanochat by depth, for synthetic models: "v0-d20" is generation V0, depth 20. Throws
-// invalid_argument naming the text.
+// Shapes by depth, for synthetic models: "v0-d20" is nanochat's generation V0, depth 20; "llama-d20" a Llama
+// of the same depth and width, with a gated feed-forward. Throws invalid_argument naming the text.
 ModelConfig nanochat_shape(std::string_view name);
 
 }  // namespace nanochat
