@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <iterator>
 #include <mutex>
 #include <vector>
 
@@ -190,7 +191,7 @@ void check_gguf_export(const ModelConfig& config) {
           config.architecture);
 }
 
-void export_gguf(const Model& model, std::span<const GgufEntry> vocabulary, const std::string& path,
+void export_gguf(const Model& model, std::vector<GgufEntry> vocabulary, const std::string& path,
                  ExportDtype dtype, const Watch& watch) {
   const ModelConfig& config = model.config();
   check_gguf_export(config);
@@ -204,7 +205,8 @@ void export_gguf(const Model& model, std::span<const GgufEntry> vocabulary, cons
     tensors.push_back(std::move(tensor));
   }
   std::vector<GgufEntry> entries = metadata(config, path, tensors);
-  entries.insert(entries.end(), vocabulary.begin(), vocabulary.end());
+  // Moved: GCC 12 loses the exception of an allocation that fails while it copies a variant of vectors.
+  std::move(vocabulary.begin(), vocabulary.end(), std::back_inserter(entries));
   watch.check();
   GgufWriter out(path, entries, std::move(tensors));
   TensorStream stream(model, out, watch);

@@ -2,8 +2,8 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 #include <string>
+#include <vector>
 
 #include "base/cancel.h"
 #include "io/gguf_writer.h"
@@ -21,7 +21,7 @@ void check_gguf_export(const ModelConfig& config);
 // Writes one GGUF file of a Llama model, crash-safely and piece by piece: about 256 rows are in memory at a
 // time. `vocabulary` are the tokenizer's entries (tokenizer/gguf_vocabulary.h). Progress has the stage
 // "export". A value beyond the range of the dtype is unsupported, naming the tensor.
-void export_gguf(const Model& model, std::span<const GgufEntry> vocabulary, const std::string& path,
+void export_gguf(const Model& model, std::vector<GgufEntry> vocabulary, const std::string& path,
                  ExportDtype dtype, const Watch& watch);
 
 }  // namespace nanochat

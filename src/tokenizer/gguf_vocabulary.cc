@@ -284,6 +284,10 @@ std::vector<GgufEntry> gguf_vocabulary(const Tokenizer& tokenizer, const GgufVoc
   return parts.is_byte_level() ? parts.byte_level() : parts.sentence_piece();
 }
 
-std::vector<GgufEntry> gguf_no_vocabulary() { return {{"tokenizer.ggml.model", std::string("no_vocab")}}; }
+std::vector<GgufEntry> gguf_no_vocabulary() {
+  std::vector<GgufEntry> entries;
+  entries.push_back({"tokenizer.ggml.model", std::string("no_vocab")});
+  return entries;
+}
 
 }  // namespace nanochat
