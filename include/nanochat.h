@@ -1,6 +1,7 @@
 /* nanochat.h: load, run and train language models. The whole public interface of libnanochat.
  *
- * Read in order: version, status and error, text and cancel, runtime, tokenizer, model, session, generation.
+ * Read in order: version, status and error, text and cancel, runtime, tokenizer, model, session, generation,
+ * embeddings.
  *
  * Rules that hold for every function
  *   - No output, no exit, no abort, no global state, no environment variable except NANOCHAT_CPU, which
@@ -62,6 +63,7 @@ typedef struct nanochat_tokenizer nanochat_tokenizer;
 typedef struct nanochat_model nanochat_model;
 typedef struct nanochat_session nanochat_session;
 typedef struct nanochat_generation nanochat_generation;
+typedef struct nanochat_embeddings nanochat_embeddings;
 
 /* The version of the library that is running, as NANOCHAT_VERSION_NUMBER and NANOCHAT_VERSION_STRING.
  * Thread-safe. Since 0.1. */
@@ -229,7 +231,7 @@ typedef struct nanochat_runtime_options {
   const char *device;          /* "cpu"; NULL: "cpu". "cuda" or "cuda:N": the CUDA module, never a silent fall-back.
                                   In 0.1 the module finds the GPU but has no operations: UNSUPPORTED */
   int32_t n_threads;           /* workers, the caller included; 0: one per core available to the process */
-  int32_t spin_microseconds;   /* how long an idle worker spins before it sleeps; 0: never */
+  int32_t spin_microseconds;   /* how long an idle worker spins before it sleeps; 0: not at all between calls */
   const int32_t *cpu_affinity; /* thread i runs on cpu_affinity[i % n_cpu_affinity]; NULL: anywhere */
   size_t n_cpu_affinity;
   uint64_t memory_budget_bytes; /* of models, sessions and scratch together; 0: none */
@@ -297,6 +299,7 @@ typedef struct nanochat_rates_info {
   double read_bytes_per_second; /* all threads reading memory far larger than the caches */
   double f32_flops_per_second;  /* multiply and add counted as two */
   double bf16_flops_per_second;
+  double int8_ops_per_second; /* with the instruction that int8 weights are multiplied with */
 } nanochat_rates_info;
 
 /* Measures the machine for about a second with the runtime's threads: the ceilings that tokens per second can be held
@@ -436,7 +439,8 @@ NANOCHAT_API nanochat_status nanochat_tokenizer_train(const nanochat_runtime *ru
 enum nanochat_weight_values {
   NANOCHAT_WEIGHTS_AS_STORED = 0, /* f32 stays f32; bf16 and f16 become bf16 */
   NANOCHAT_WEIGHTS_F32 = 1,
-  NANOCHAT_WEIGHTS_BF16 = 2
+  NANOCHAT_WEIGHTS_BF16 = 2,
+  NANOCHAT_WEIGHTS_INT8 = 3 /* matrices as int8 with one scale per output, embedding tables as bf16 */
 };
 
 typedef struct nanochat_model_options {
@@ -512,7 +516,7 @@ typedef struct nanochat_model_info {
   int64_t n_embd;
   double load_seconds;
   int32_t bos_token; /* -1: none stated */
-  int32_t weights;   /* NANOCHAT_WEIGHTS_F32 or NANOCHAT_WEIGHTS_BF16 */
+  int32_t weights;   /* NANOCHAT_WEIGHTS_F32, _BF16 or _INT8 */
 } nanochat_model_info;
 
 /* Fills `info`; the caller sets info->struct_size. Statuses: INVALID_ARGUMENT. Thread-safe. Since 0.1. */
@@ -764,6 +768,71 @@ typedef struct nanochat_generation_info {
 NANOCHAT_API nanochat_status nanochat_generation_describe(const nanochat_generation *generation,
                                                           nanochat_generation_info *info,
                                                           nanochat_error **error);
+
+/* ======================================================================================================== *
+ * Embeddings: texts to vectors
+ * ======================================================================================================== */
+
+enum nanochat_pooling_values {
+  NANOCHAT_POOLING_DEFAULT = 0, /* mean */
+  NANOCHAT_POOLING_MEAN = 1,    /* one row for each input: the mean over its tokens */
+  NANOCHAT_POOLING_LAST = 2,    /* one row for each input: its last token's */
+  NANOCHAT_POOLING_NONE = 3     /* a row for each token */
+};
+
+enum nanochat_normalization_values {
+  NANOCHAT_NORMALIZATION_DEFAULT = 0, /* every row to length 1 (L2) */
+  NANOCHAT_NORMALIZATION_L2 = 1,
+  NANOCHAT_NORMALIZATION_NONE = 2
+};
+
+typedef struct nanochat_embed_options {
+  size_t struct_size;
+  nanochat_progress_callback progress; /* stages "embed", in inputs, and "forward" within long ones */
+  void *progress_user_data;
+  const nanochat_cancel *cancel;
+  int32_t pooling;       /* enum nanochat_pooling_values */
+  int32_t normalization; /* enum nanochat_normalization_values */
+  int32_t truncate;      /* not 0: inputs longer than the model's context lose their end; 0: they are refused */
+  int32_t reserved;
+} nanochat_embed_options;
+
+#define NANOCHAT_EMBED_OPTIONS_INIT { sizeof(nanochat_embed_options), NULL, NULL, NULL, 0, 0, 0, 0 }
+NANOCHAT_API void nanochat_embed_options_init(nanochat_embed_options *options, size_t size);
+
+/* Computes vectors from a decoder's states after its final norm, fp32. The bits of one input's rows do not depend on the
+ * other inputs nor on the number of threads.
+ *
+ * inputs       [n_inputs] lists of token ids; input_sizes: [n_inputs] their lengths, each at least 1
+ * texts        [n_texts] UTF-8 texts, encoded with NANOCHAT_ENCODE_ADD_SPECIALS; text_sizes: [n_texts] bytes, or NULL if
+ *              every text ends with a NUL byte
+ * out_embeddings  receives the vectors; the caller owns them, release with nanochat_embeddings_free()
+ *
+ * Statuses: INVALID_ARGUMENT (an input without tokens), OUT_OF_RANGE (a token), CONTEXT_FULL (an input longer than the
+ * model's sequence_len), BUDGET_EXCEEDED, WORKING_MEMORY_EXHAUSTED, OUT_OF_MEMORY, CANCELLED; each names the input.
+ * Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_embed(const nanochat_model *model, const int32_t *const *inputs,
+                                            const size_t *input_sizes, size_t n_inputs,
+                                            const nanochat_embed_options *options,
+                                            nanochat_embeddings **out_embeddings, nanochat_error **error);
+NANOCHAT_API nanochat_status nanochat_embed_text(const nanochat_model *model, const nanochat_tokenizer *tokenizer,
+                                                 const char *const *texts, const size_t *text_sizes,
+                                                 size_t n_texts, const nanochat_embed_options *options,
+                                                 nanochat_embeddings **out_embeddings, nanochat_error **error);
+NANOCHAT_API void nanochat_embeddings_free(nanochat_embeddings *embeddings);
+
+/* What was computed. `values` is [rows(input), width], row-major, and lives as long as the embeddings. NULL, or an input
+ * beyond the last, gives 0 and NULL.
+ *   count   inputs
+ *   width   floats in a row: the model's n_embd
+ *   rows    rows of one input: 1, or its tokens with NANOCHAT_POOLING_NONE
+ *   tokens  tokens of one input that were evaluated
+ * Thread-safe. Since 0.1. */
+NANOCHAT_API size_t nanochat_embeddings_count(const nanochat_embeddings *embeddings);
+NANOCHAT_API size_t nanochat_embeddings_width(const nanochat_embeddings *embeddings);
+NANOCHAT_API size_t nanochat_embeddings_rows(const nanochat_embeddings *embeddings, size_t input);
+NANOCHAT_API const float *nanochat_embeddings_values(const nanochat_embeddings *embeddings, size_t input);
+NANOCHAT_API int64_t nanochat_embeddings_tokens(const nanochat_embeddings *embeddings, size_t input);
 
 #ifdef __cplusplus
 } /* extern "C" */

@@ -36,6 +36,8 @@ constexpr int64_t kPiecesPerThread = 8;
 // 70 us on two threads takes 35 us with it and 50 us without. Workers that have nothing to do never spin for
 // it.
 constexpr std::chrono::microseconds kTailSpin{20};
+// The same within a burst, for everybody: longer than what lies between two loops of a forward pass.
+constexpr std::chrono::microseconds kBurstSpin{50};
 
 void sleep_while(Word& word, uint32_t value) {
   ::syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, value, nullptr, nullptr, 0);
@@ -119,11 +121,17 @@ struct ThreadPool::State {
   alignas(64) std::atomic<int64_t> next_piece{0};
   std::atomic<bool> failed{false};
 
+  alignas(64) std::atomic<int> bursts{0};
   std::chrono::microseconds spin{0};
+  bool fits_cores = false;  // a thread that spins takes no core from one that works
   pid_t process = 0;
   std::vector<std::thread> workers;
 
   bool forked() const { return ::getpid() != process; }
+  std::chrono::microseconds patience() const {
+    const bool in_burst = fits_cores && bursts.load(std::memory_order_relaxed) > 0;
+    return in_burst ? std::max(spin, kBurstSpin) : spin;
+  }
   void start(const Options& options, int n_workers);
   void stop() noexcept;
   void worker_main();
@@ -179,7 +187,7 @@ void ThreadPool::State::stop() noexcept {
 void ThreadPool::State::worker_main() {
   uint32_t seen = 0;
   while (true) {
-    if (!spin_while(epoch, seen, spin)) {
+    if (!spin_while(epoch, seen, patience())) {
       // Announced before the look at the epoch inside the kernel; the caller moves the epoch before it looks
       // at the sleepers. So either it sees a sleeper or the sleep ends at once.
       sleepers.fetch_add(1);
@@ -242,7 +250,7 @@ void ThreadPool::State::run(int64_t n_items, int64_t grain, FunctionRef<void(int
 
   uint32_t inside = gate.fetch_and(~kOpen, std::memory_order_acquire) & ~kOpen;
   while (inside != 0) {
-    if (!spin_while(gate, inside, std::max(spin, kTailSpin))) sleep_while(gate, inside);
+    if (!spin_while(gate, inside, std::max(patience(), kTailSpin))) sleep_while(gate, inside);
     inside = gate.load(std::memory_order_acquire);
   }
 }
@@ -262,6 +270,7 @@ ThreadPool::ThreadPool(const Options& options) : state_(std::make_unique<State>(
   const int n_threads = options.n_threads > 0 ? options.n_threads : std::min(available_cores(), kMaxThreads);
   state_->process = ::getpid();
   state_->spin = std::chrono::microseconds(options.spin_microseconds);
+  state_->fits_cores = n_threads <= available_cores();
   state_->start(options, n_threads - 1);
 }
 
@@ -273,6 +282,12 @@ ThreadPool::~ThreadPool() {
   }
   state_->stop();
 }
+
+ThreadPool::Burst::Burst(ThreadPool& pool) : pool_(pool) {
+  pool_.state_->bursts.fetch_add(1, std::memory_order_relaxed);
+}
+
+ThreadPool::Burst::~Burst() { pool_.state_->bursts.fetch_sub(1, std::memory_order_relaxed); }
 
 int ThreadPool::n_threads() const { return static_cast<int>(state_->workers.size()) + 1; }
 

@@ -1,4 +1,5 @@
-// A fixed set of workers for short parallel loops. Idle workers sleep (no spinning by default, no OpenMP).
+// A fixed set of workers for short parallel loops. Idle workers sleep; between the loops of one call they
+// watch for the next one (ThreadPool::Burst).
 #pragma once
 
 #include <cstdint>
@@ -41,6 +42,19 @@ class ThreadPool {
   ThreadPool& operator=(const ThreadPool&) = delete;
 
   int n_threads() const;
+
+  // While one exists, loops follow each other closely: a thread that runs out of work spins for a moment
+  // before it sleeps, which costs less than being woken. Not where there are more threads than cores.
+  class Burst {
+   public:
+    explicit Burst(ThreadPool& pool);
+    ~Burst();
+    Burst(const Burst&) = delete;
+    Burst& operator=(const Burst&) = delete;
+
+   private:
+    ThreadPool& pool_;
+  };
 
   // Runs body(begin, end) over disjoint pieces that cover [0, n), each a multiple of `grain` long but the
   // last. Pieces are claimed by workers as they come free; the result must not depend on who runs which

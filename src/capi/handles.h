@@ -9,6 +9,7 @@
 
 #include "base/cancel.h"
 #include "base/log.h"
+#include "infer/embed.h"
 #include "infer/generation.h"
 #include "infer/session.h"
 #include "model/model.h"
@@ -65,6 +66,10 @@ struct nanochat_generation {
   nanochat::GenerationEvent event;  // owns what the last public event points to
   std::vector<int32_t> top_tokens;
   std::vector<float> top_logprobs;
+};
+
+struct nanochat_embeddings {
+  nanochat::Embeddings embeddings;
 };
 
 struct nanochat_text {

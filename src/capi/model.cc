@@ -14,7 +14,7 @@ constexpr size_t kModelInfoSize = 112;
 
 nanochat_model_options import(const nanochat_model_options* options) {
   const auto known = import_options(options, "nanochat_model_options", kModelOptionsSize);
-  require_enum(known.weights, NANOCHAT_WEIGHTS_BF16, "nanochat_model_options.weights");
+  require_enum(known.weights, NANOCHAT_WEIGHTS_INT8, "nanochat_model_options.weights");
   require_zero(known.reserved, "nanochat_model_options.reserved");
   return known;
 }
@@ -35,7 +35,19 @@ ModelConfig import_shape(const char* shape) {
 }
 
 int32_t exported_weights(const Model& model) {
-  return model.weight_dtype() == WeightDtype::bf16 ? NANOCHAT_WEIGHTS_BF16 : NANOCHAT_WEIGHTS_F32;
+  switch (model.weight_dtype()) {
+    case WeightDtype::i8:
+      return NANOCHAT_WEIGHTS_INT8;
+    case WeightDtype::bf16:
+      return NANOCHAT_WEIGHTS_BF16;
+    default:
+      return NANOCHAT_WEIGHTS_F32;
+  }
+}
+
+const char* weights_name(int32_t weights) {
+  if (weights == NANOCHAT_WEIGHTS_INT8) return "int8";
+  return weights == NANOCHAT_WEIGHTS_BF16 ? "bf16" : "f32";
 }
 
 nanochat_model_info make_info(const Model& model) {
@@ -65,7 +77,7 @@ std::string describe_json(const Model& model) {
   json["schema"] = "nanochat.model.v1";
   json["architecture"] = model.config().architecture;
   json["device"] = model.device().name();
-  json["weights"] = info.weights == NANOCHAT_WEIGHTS_BF16 ? "bf16" : "f32";
+  json["weights"] = weights_name(info.weights);
   json["parameters"] = info.parameters;
   json["weight_bytes"] = info.weight_bytes;
   json["kv_bytes_per_token"] = info.kv_bytes_per_token;

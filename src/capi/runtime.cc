@@ -146,7 +146,8 @@ nanochat_status nanochat_runtime_measure_rates(const nanochat_runtime* runtime, 
     Device& device = *require_handle(runtime, "runtime").core->device;
     require_info(info, "nanochat_rates_info", kRatesInfoSize);
     const MeasuredRates rates = device.kernels().measure_rates(device);
-    export_info({0, rates.read_bytes_per_second, rates.f32_flops_per_second, rates.bf16_flops_per_second},
+    export_info({0, rates.read_bytes_per_second, rates.f32_flops_per_second, rates.bf16_flops_per_second,
+                 rates.int8_ops_per_second},
                 info);
   });
 }

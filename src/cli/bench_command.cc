@@ -131,14 +131,19 @@ struct Speed {
   double flops_per_second = 0;
 };
 
+// Of the instruction that these weights are multiplied with.
+double arithmetic_rate(const nanochat_rates_info& rates, int32_t weights) {
+  if (weights == NANOCHAT_WEIGHTS_INT8) return rates.int8_ops_per_second;
+  return weights == NANOCHAT_WEIGHTS_BF16 ? rates.bf16_flops_per_second : rates.f32_flops_per_second;
+}
+
 // Adds speeds, peak memory and the machine's own rates, and prints. Rates come last: measuring them takes
 // memory.
 void report(Json facts, const Speed& speed, const Bench& bench, const nanochat_runtime* runtime,
             int32_t weights) {
   facts["peak_memory_bytes"] = peak_memory_bytes();
   const auto rates = fill<nanochat_rates_info>(Exit::running, nanochat_runtime_measure_rates, runtime);
-  const double flops =
-      weights == NANOCHAT_WEIGHTS_BF16 ? rates.bf16_flops_per_second : rates.f32_flops_per_second;
+  const double flops = arithmetic_rate(rates, weights);
   const auto share = [](double part, double whole) { return whole > 0 ? part / whole : 0.0; };
   if (speed.tokens_per_second > 0) facts["tokens_per_second"] = speed.tokens_per_second;
   facts["bytes_per_second"] = speed.bytes_per_second;
@@ -232,7 +237,9 @@ void run_load(const Bench& bench) {
   ModelChoice choice = bench.model;
   if (!bench.synthetic.empty()) {
     folder = std::make_unique<TemporaryFolder>();
-    const Model model = make_random_model(runtime, bench.synthetic, bench.model);
+    ModelChoice stored = bench.model;
+    if (stored.dtype == "int8") stored.dtype = "bf16";  // what a load quantises
+    const Model model = make_random_model(runtime, bench.synthetic, stored);
     nanochat_model_options options = NANOCHAT_MODEL_OPTIONS_INIT;
     options.cancel = interrupt_switch();
     call(Exit::running, nanochat_model_save, model.get(), folder->path().c_str(), &options);

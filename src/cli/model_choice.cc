@@ -47,8 +47,8 @@ CLI::Option* add_model_options(CLI::App& command, ModelChoice& choice, Tokenized
         .add_option("--tokenizer", choice.tokenizer, "Tokenizer file, if it is not in the model's directory")
         ->type_name("FILE");
   }
-  command.add_option("--dtype", choice.dtype, "Weights in memory: f32 or bf16; as stored if not given")
-      ->check(CLI::IsMember({"f32", "bf16"}));
+  command.add_option("--dtype", choice.dtype, "Weights in memory: f32, bf16 or int8; as stored if not given")
+      ->check(CLI::IsMember({"f32", "bf16", "int8"}));
   add_thread_option(command, choice);
   command.add_flag("--no-progress", choice.no_progress, "No progress on standard error");
   return model;
@@ -127,9 +127,13 @@ void save_model(const nanochat_model* model, const std::string& directory, const
 int32_t weights_of(const ModelChoice& choice) {
   if (choice.dtype == "f32") return NANOCHAT_WEIGHTS_F32;
   if (choice.dtype == "bf16") return NANOCHAT_WEIGHTS_BF16;
+  if (choice.dtype == "int8") return NANOCHAT_WEIGHTS_INT8;
   return NANOCHAT_WEIGHTS_AS_STORED;
 }
 
-const char* dtype_name(int32_t weights) { return weights == NANOCHAT_WEIGHTS_BF16 ? "bf16" : "f32"; }
+const char* dtype_name(int32_t weights) {
+  if (weights == NANOCHAT_WEIGHTS_INT8) return "int8";
+  return weights == NANOCHAT_WEIGHTS_BF16 ? "bf16" : "f32";
+}
 
 }  // namespace nanochat::cli

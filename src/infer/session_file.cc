@@ -55,6 +55,8 @@ std::string weight_name(uint32_t weight_dtype) {
       return "f32";
     case WeightDtype::bf16:
       return "bf16";
+    case WeightDtype::i8:
+      return "int8";
   }
   return std::to_string(weight_dtype);
 }

@@ -7,7 +7,7 @@
 
 namespace nanochat {
 
-// f32, bf16 or f16; anything else throws internal.
+// f32, bf16, f16 or i8 (as it is); anything else throws internal.
 float element_at(const void* data, DType dtype, int64_t index);
 
 inline bool is_finite(float value) { return (std::bit_cast<uint32_t>(value) & 0x7f800000U) != 0x7f800000U; }
@@ -16,6 +16,10 @@ inline bool is_finite(float value) { return (std::bit_cast<uint32_t>(value) & 0x
 inline int64_t packed_index(const PackedMatrix& matrix, int64_t row, int64_t column) {
   const int64_t panel = row / PackedMatrix::kPanel;
   const int64_t lane = row % PackedMatrix::kPanel;
+  if (matrix.dtype == DType::i8) {
+    const int64_t start = panel * PackedMatrix::panel_bytes(DType::i8, matrix.k);
+    return start + (column / 4 * PackedMatrix::kPanel + lane) * 4 + column % 4;
+  }
   if (matrix.dtype == DType::bf16) {
     const int64_t pairs = (matrix.k + 1) / 2;
     return ((panel * pairs + column / 2) * PackedMatrix::kPanel + lane) * 2 + column % 2;
@@ -23,10 +27,18 @@ inline int64_t packed_index(const PackedMatrix& matrix, int64_t row, int64_t col
   return (panel * matrix.k + column) * PackedMatrix::kPanel + lane;
 }
 
+// The scale of a row of i8 weights.
+inline float* packed_scale(const PackedMatrix& matrix, int64_t row) {
+  const int64_t panel = row / PackedMatrix::kPanel;
+  char* end = static_cast<char*>(matrix.data) + (panel + 1) * PackedMatrix::panel_bytes(DType::i8, matrix.k);
+  return reinterpret_cast<float*>(end) - PackedMatrix::kPanel + row % PackedMatrix::kPanel;
+}
+
 float packed_at(const PackedMatrix& matrix, int64_t row, int64_t column);
 
-// Columns a panel holds: k, and for bf16 the padding of an odd k.
+// Columns a panel holds: k, and for bf16 and i8 the padding to whole pairs and fours.
 inline int64_t packed_columns(const PackedMatrix& matrix) {
+  if (matrix.dtype == DType::i8) return (matrix.k + 3) / 4 * 4;
   return matrix.dtype == DType::bf16 ? (matrix.k + 1) / 2 * 2 : matrix.k;
 }
 

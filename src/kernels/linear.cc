@@ -53,10 +53,10 @@ void linear(Device& device, const PackedMatrix& w, const float* x, int64_t ldx, 
                   .y = y,
                   .ldy = ldy,
                   .add = output == LinearOutput::add ? 1 : 0};
-  if (w.dtype != DType::bf16) return run(device, task, m);
+  if (w.dtype == DType::f32) return run(device, task, m);
 
   const SimdBodies& bodies = bodies_of(device);
-  task.x_row_bytes = bodies.rounded_row_bytes(w.k);
+  task.x_row_bytes = bodies.prepared_row_bytes(w.dtype, w.k);
   alignas(64) std::byte small[kStackBytes];
   Block block;
   void* rounded = small;
@@ -66,8 +66,9 @@ void linear(Device& device, const PackedMatrix& w, const float* x, int64_t ldx, 
     rounded = block.as<void>();
   }
   task.x = rounded;
-  split_work(device, m, rows_per_piece(w.k * 6), m * w.k * 6,
-             [&](int64_t begin, int64_t end) { bodies.round_rows(x, ldx, w.k, begin, end, rounded); });
+  split_work(device, m, rows_per_piece(w.k * 6), m * w.k * 6, [&](int64_t begin, int64_t end) {
+    bodies.prepare_rows(w.dtype, x, ldx, w.k, begin, end, rounded);
+  });
   run(device, task, m);
 }
 

@@ -11,11 +11,12 @@ constexpr int64_t kScanPiece = 64 * 1024;
 }  // namespace
 
 int64_t pack_rows(Device& device, const PackedMatrix& target, int64_t first_row, int64_t n_rows,
-                  const void* source, DType source_dtype) {
+                  const void* source, DType source_dtype, const float* source_scales) {
   if (n_rows <= 0) return -1;
   const SimdBodies& bodies = bodies_of(device);
   const PackTask task{.source = source,
                       .source_dtype = source_dtype,
+                      .source_scales = source_scales,
                       .target_dtype = target.dtype,
                       .first_row = first_row,
                       .n_rows = n_rows,

@@ -79,6 +79,7 @@ MeasuredRates measure_rates_with(Device& device, const RateLoops& loops) {
   MeasuredRates rates{};
   rates.f32_flops_per_second = arithmetic_rate(device, loops.f32_multiply_add);
   rates.bf16_flops_per_second = arithmetic_rate(device, loops.bf16_multiply_add);
+  rates.int8_ops_per_second = arithmetic_rate(device, loops.int8_multiply_add);
   rates.read_bytes_per_second = read_rate(device, loops.sum);
   device.memory().reclaim();  // half a gigabyte must not stay behind in the working pool
   return rates;

@@ -11,6 +11,7 @@ struct RateLoops {
   // Runs `iterations` rounds of independent multiply-adds and returns their number of operations (2 each).
   int64_t (*f32_multiply_add)(int64_t iterations);
   int64_t (*bf16_multiply_add)(int64_t iterations);
+  int64_t (*int8_multiply_add)(int64_t iterations);
   // Reads n floats (a multiple of 1024); the sum only keeps the reads alive.
   float (*sum)(const float* data, int64_t n);
 };

@@ -86,7 +86,8 @@ void smear(Device& device, std::span<const SequenceRows> sequences, const float*
 
 MeasuredRates measure_rates(Device& device) {
   const SimdBodies& bodies = bodies_of(device);
-  return measure_rates_with(device, {bodies.f32_multiply_add, bodies.bf16_multiply_add, bodies.sum});
+  return measure_rates_with(
+      device, {bodies.f32_multiply_add, bodies.bf16_multiply_add, bodies.int8_multiply_add, bodies.sum});
 }
 
 }  // namespace nanochat::simd

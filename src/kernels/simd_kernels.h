@@ -12,7 +12,7 @@ namespace nanochat::simd {
 inline const SimdBodies& bodies_of(Device& device) { return static_cast<CpuDevice&>(device).bodies(); }
 
 int64_t pack_rows(Device& device, const PackedMatrix& target, int64_t first_row, int64_t n_rows,
-                  const void* source, DType source_dtype);
+                  const void* source, DType source_dtype, const float* source_scales);
 void unpack_rows(Device& device, const PackedMatrix& source, std::span<const int32_t> rows, float* target);
 int64_t find_not_finite(Device& device, const void* data, DType dtype, int64_t n);
 

@@ -62,14 +62,14 @@ void check_sequence(const Model& model, const SequenceInput& sequence) {
   }
 }
 
-void check_sequences(const Model& model, std::span<const SequenceInput> sequences, const float* logits) {
+void check_sequences(const Model& model, std::span<const SequenceInput> sequences, const float* output) {
   std::vector<const KvCache*> caches;
   for (const SequenceInput& sequence : sequences) {
     check_sequence(model, sequence);
-    if (sequence.logits != LogitRows::none && logits == nullptr) {
+    if (sequence.logits != LogitRows::none && output == nullptr) {
       throw Error(Status::invalid_argument)
-          .subject("logits")
-          .say("logits are asked for, but there is no room");
+          .subject("output")
+          .say("rows of output are asked for, but there is no room");
     }
     caches.push_back(sequence.cache);
   }
@@ -112,11 +112,13 @@ int64_t wanted_rows(const Part& part) {
   return 0;
 }
 
-ForwardSizes largest_sizes(const std::vector<std::vector<Part>>& chunks) {
+ForwardSizes largest_sizes(const std::vector<std::vector<Part>>& chunks, PassOutput what) {
   ForwardSizes sizes{0, 0};
   for (const std::vector<Part>& parts : chunks) {
     int64_t n_logits = 0;
-    for (const Part& part : parts) n_logits += wanted_rows(part);
+    if (what == PassOutput::logits) {
+      for (const Part& part : parts) n_logits += wanted_rows(part);
+    }
     sizes.n_rows = std::max(sizes.n_rows, parts.back().first_row + parts.back().n_rows);
     sizes.n_logit_rows = std::max(sizes.n_logit_rows, n_logits);
   }
@@ -169,12 +171,20 @@ class ChunkPass {
     }
   }
 
-  // Returns where the next chunk's logits go.
-  float* run_head(float* logits) {
+  // Returns where the next chunk's output goes.
+  float* run_head(float* output, PassOutput what) {
     const int64_t n_wanted = gather_wanted();
-    if (n_wanted == 0) return logits;
+    if (n_wanted == 0) return output;
     norm(buffers_.normed, n_wanted, weights_.final_norm);
     trace("final_norm", -1, buffers_.normed, n_wanted);
+    if (what == PassOutput::logits) return write_logits(output, n_wanted);
+    const int64_t n_values = n_wanted * config_.n_embd;
+    device_.copy_to_host(output, buffers_.normed, static_cast<size_t>(n_values) * sizeof(float));
+    return output + n_values;
+  }
+
+ private:
+  float* write_logits(float* logits, int64_t n_wanted) {
     for (int64_t first = 0; first < n_wanted; first += kLogitRows) {
       watch_.check();
       const int64_t n = std::min(kLogitRows, n_wanted - first);
@@ -191,7 +201,6 @@ class ChunkPass {
     return logits;
   }
 
- private:
   int64_t n_stream() const { return n_rows_ * config_.n_embd; }
   size_t stream_bytes() const { return static_cast<size_t>(n_stream()) * sizeof(float); }
 
@@ -332,12 +341,12 @@ class ChunkPass {
 
 }  // namespace
 
-void forward(const Model& model, std::span<const SequenceInput> sequences, float* logits, const Watch& watch,
-             const Trace& trace) {
-  check_sequences(model, sequences, logits);
+void forward(const Model& model, std::span<const SequenceInput> sequences, float* output, const Watch& watch,
+             const Trace& trace, PassOutput what) {
+  check_sequences(model, sequences, output);
   if (sequences.empty()) return;
   const auto chunks = cut_into_chunks(sequences);
-  const ForwardSizes sizes = largest_sizes(chunks);
+  const ForwardSizes sizes = largest_sizes(chunks, what);
   Memory& memory = model.device().memory();
   Block block = memory.allocate(PoolKind::working, lay_out_forward(model.config(), sizes, nullptr).n_bytes,
                                 "forward pass");
@@ -349,12 +358,13 @@ void forward(const Model& model, std::span<const SequenceInput> sequences, float
                         static_cast<uint64_t>(sizes.n_rows * model.config().n_embd) * sizeof(float), "trace");
   }
   const SynchronizedScope scope(model.device());
+  const ThreadPool::Burst burst(model.device().threads());
   uint64_t n_done = 0;
   for (const std::vector<Part>& parts : chunks) {
     ChunkPass pass(model, buffers, parts, watch);
     if (trace) pass.trace_into(&trace, scratch.as<float>());
     pass.run_layers();
-    logits = pass.run_head(logits);
+    output = pass.run_head(output, what);
     if (++n_done < chunks.size()) watch.report("forward", n_done, chunks.size());
   }
   model.device().synchronize();

@@ -12,6 +12,10 @@ namespace nanochat {
 
 enum class LogitRows : int32_t { none = 0, last = 1, all = 2 };
 
+// What a pass gives for a wanted row: [vocab_size] logits after the softcap, or the [n_embd] state after the
+// final norm that they are made of.
+enum class PassOutput : int32_t { logits, states };
+
 struct SequenceInput {
   KvCache* cache;                   // of the same model for all; its length is the position of tokens[0]
   std::span<const int32_t> tokens;  // not empty
@@ -23,13 +27,13 @@ struct SequenceInput {
 using Trace =
     std::function<void(const char* name, int64_t layer, const float* rows, int64_t n_rows, int64_t width)>;
 
-// Appends the tokens to their caches and writes the wanted logits (host memory, fp32, after the softcap) one
-// row [vocab_size] after another, sequences in order. Long inputs run in chunks of kForwardRows rows; the
+// Appends the tokens to their caches and writes the wanted rows of output (host memory, fp32) one after
+// another, sequences in order. Long inputs run in chunks of kForwardRows rows; the
 // bits do not depend on that, nor on the other sequences. Throws out_of_range (a token), context_full (naming
 // position and capacity) before anything changes; cancelled between layers: then every cache keeps the length
 // it had.
 inline constexpr int64_t kForwardRows = 512;
-void forward(const Model& model, std::span<const SequenceInput> sequences, float* logits, const Watch& watch,
-             const Trace& trace = {});
+void forward(const Model& model, std::span<const SequenceInput> sequences, float* output, const Watch& watch,
+             const Trace& trace = {}, PassOutput what = PassOutput::logits);
 
 }  // namespace nanochat

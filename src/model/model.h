@@ -14,10 +14,11 @@
 
 namespace nanochat {
 
-enum class WeightDtype : int32_t { as_stored = 0, f32 = 1, bf16 = 2 };
+enum class WeightDtype : int32_t { as_stored = 0, f32 = 1, bf16 = 2, i8 = 3 };
 
 struct ModelOptions {
-  WeightDtype weight_dtype = WeightDtype::as_stored;  // as_stored: f32 stays f32; bf16 and f16 become bf16
+  // as_stored: f32 stays f32; bf16 and f16 become bf16. i8: matrices become int8, tables bf16.
+  WeightDtype weight_dtype = WeightDtype::as_stored;
 };
 
 // What a load will take, known from headers alone. load() takes exactly weight_bytes from the model pool.

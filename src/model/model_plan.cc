@@ -12,8 +12,22 @@ namespace {
 
 DType loaded_dtype(DType stored, WeightDtype wanted) {
   if (wanted == WeightDtype::f32) return DType::f32;
-  if (wanted == WeightDtype::bf16) return DType::bf16;
+  if (wanted == WeightDtype::bf16 || wanted == WeightDtype::i8) return DType::bf16;
   return stored == DType::f32 ? DType::f32 : DType::bf16;
+}
+
+// What is wanted of a matrix, or what it is stored as.
+DType loaded_matrix_dtype(DType stored, WeightDtype wanted) {
+  return wanted == WeightDtype::i8 ? DType::i8 : loaded_dtype(stored, wanted);
+}
+
+void require_int8_width(const TensorSlot& slot) {
+  if (slot.width() <= PackedMatrix::kMostInt8Inputs) return;
+  throw Error(Status::unsupported)
+      .subject(slot.name)
+      .say("tensor '{}' has {} inputs, int8 weights have at most {}", slot.name, slot.width(),
+           PackedMatrix::kMostInt8Inputs)
+      .hint("load the model with bf16 or f32 weights");
 }
 
 // Dtypes and extents of all matrices and the dtype of the tables.
@@ -22,7 +36,9 @@ void describe_weights(const ModelConfig& config, std::span<const TensorSlot> slo
   weights.layers.resize(static_cast<size_t>(config.n_layer));
   weights.table_dtype = DType::bf16;
   for (const TensorSlot& slot : slots) {
-    if (kind_of(slot.role) == TensorKind::matrix) matrix_of(weights, slot).dtype = DType::bf16;
+    if (kind_of(slot.role) != TensorKind::matrix) continue;
+    matrix_of(weights, slot).dtype = loaded_matrix_dtype(DType::bf16, options.weight_dtype);
+    if (matrix_of(weights, slot).dtype == DType::i8) require_int8_width(slot);
   }
   for (size_t i = 0; i < slots.size(); ++i) {
     const DType dtype = loaded_dtype(stored[i], options.weight_dtype);
@@ -70,6 +86,7 @@ WeightLayout lay_out_weights(const ModelConfig& config, std::span<const TensorSl
       case TensorKind::matrix: {
         PackedMatrix& matrix = matrix_of(weights, slot);
         if (matrix.dtype == DType::f32) layout.weight_dtype = WeightDtype::f32;
+        if (matrix.dtype == DType::i8) layout.weight_dtype = WeightDtype::i8;
         // One piece per matrix: taken by the part that holds its first row.
         if (first_matrix_row(config, slot.role) == 0) matrix.data = arena.take<void>(packed_bytes(matrix));
         break;

@@ -143,6 +143,12 @@ class WeightWriter {
 }  // namespace
 
 void Model::save(const std::string& path, const Watch& watch) const {
+  if (weight_dtype_ == WeightDtype::i8) {
+    throw Error(Status::unsupported)
+        .subject(path)
+        .say("{}: a model with int8 weights is not saved", path)
+        .hint("load the model with bf16 or f32 weights, then save it");
+  }
   const bool is_own = config_.format == ModelFormat::nanochat;
   const std::string weights_name = is_own ? "weights.safetensors" : "model.safetensors";
   make_directories(path);

@@ -141,8 +141,8 @@ class Filling {
         std::clamp<int64_t>(used_rows(*request_.config, slot) - chunk.first_row, 0, chunk.n_rows);
     if (n_used > 0) {
       const int64_t row = first_matrix_row(*request_.config, slot.role) + chunk.first_row;
-      const int64_t bad =
-          device_.kernels().pack_rows(device_, matrix_of(weights_, slot), row, n_used, bytes.data(), dtype);
+      const int64_t bad = device_.kernels().pack_rows(device_, matrix_of(weights_, slot), row, n_used,
+                                                      bytes.data(), dtype, nullptr);
       if (bad >= 0 || n_used == chunk.n_rows) return bad;
     }
     // Rows that pad the vocabulary are no outputs, but a file that holds NaN there is damaged all the same.

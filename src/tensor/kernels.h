@@ -21,14 +21,21 @@ class Device;
 // outputs.
 //   f32:  [ceil(n/64)][k][64]
 //   bf16: [ceil(n/64)][ceil(k/2)][64][2]    pairs along k; an odd k is padded with zeros
-// Outputs past n are zero rows.
+//   i8:   [ceil(n/64)]{[ceil(k/4)][64][4], [64] fp32}    fours along k, padded with zeros, then each output's
+//   scale
+// An element of i8 is stored as the byte q + 128; its value is q * scale, with scale = largest magnitude of
+// the row / 127 (0 for a row of zeros) and q = value / scale, rounded to nearest, ties to even. Outputs past
+// n are zero rows.
 struct PackedMatrix {
   static constexpr int64_t kPanel = 64;
+  static constexpr int64_t kInt8Group = 256;         // inputs of i8 weights that share one scale
+  static constexpr int64_t kMostInt8Inputs = 65536;  // k of i8 weights
   DType dtype = DType::f32;
   int64_t n = 0, k = 0;
   void* data = nullptr;
 
   static int64_t panel_bytes(DType dtype, int64_t k) {
+    if (dtype == DType::i8) return ((k + 3) / 4 + 1) * kPanel * 4;
     return dtype == DType::bf16 ? (k + 1) / 2 * kPanel * 4 : k * kPanel * 4;
   }
   static int64_t packed_bytes(DType dtype, int64_t n, int64_t k) {
@@ -59,6 +66,7 @@ struct MeasuredRates {
   double read_bytes_per_second;  // a sum over memory far larger than the caches, all threads
   double f32_flops_per_second;   // fused multiply-adds, counted as 2
   double bf16_flops_per_second;  // with the instruction that linear() uses for bf16
+  double int8_ops_per_second;    // the same for i8: multiplications and additions
 };
 
 struct Kernels {
@@ -67,8 +75,10 @@ struct Kernels {
   // `target`, converting to its dtype. The caller zeroes nothing: rows of the last panel past target.n are
   // zeroed by the call that writes row n-1. Returns the index (row * k + column) of the first element of
   // source that is not finite, or -1.
+  // A source of i8 (q, not biased) goes into a target of i8 unchanged, with source_scales [n_rows], of which
+  // the first that is not finite or negative is reported as its row's first element. Else nullptr.
   int64_t (*pack_rows)(Device&, const PackedMatrix& target, int64_t first_row, int64_t n_rows,
-                       const void* source, DType source_dtype);
+                       const void* source, DType source_dtype, const float* source_scales);
   // target [n_rows, k] fp32 = rows `rows[i]` of the packed matrix (device memory). For tied embeddings,
   // saving.
   void (*unpack_rows)(Device&, const PackedMatrix& source, std::span<const int32_t> rows, float* target);
@@ -80,7 +90,11 @@ struct Kernels {
   void (*embed)(Device&, const void* table, DType dtype, std::span<const int32_t> ids, int64_t width,
                 float* target);
   // y[m, 0..n) (+)= sum over k of x[m, k] w[n, k]. x rows are ldx apart, y rows ldy. For bf16 weights x is
-  // rounded to bf16 first; the sum is fp32, over k in ascending order.
+  // rounded to bf16 first; the sum is fp32, over k in ascending order. For i8 weights each group of 256
+  // inputs of a row is rounded to integers of -127..127 times its own scale (largest magnitude / 127; not
+  // finite: NaN; below 2^-120: 0); the sum of a group is an exact integer, groups are added in ascending
+  // order by fused multiply-adds of integer and group's scale, and the row's scale comes last: the same bits
+  // on every instruction set.
   void (*linear)(Device&, const PackedMatrix& w, const float* x, int64_t ldx, int64_t m, float* y,
                  int64_t ldy, LinearOutput output);
   // Each of n_groups consecutive groups of `width` in each row:

@@ -205,6 +205,11 @@ static void test_rates_are_plausible(void) {
   CHECK(rates.read_bytes_per_second > 1e8 && rates.read_bytes_per_second < 1e13);
   CHECK(rates.f32_flops_per_second > 1e7 && rates.f32_flops_per_second < 1e15);
   CHECK(rates.bf16_flops_per_second > 1e7);
+  CHECK(rates.int8_ops_per_second > 1e7 && rates.int8_ops_per_second < 1e15);
+  nanochat_rates_info first_release = {0};
+  first_release.struct_size = 32;
+  CHECK_OK(nanochat_runtime_measure_rates(runtime, &first_release, &error));
+  CHECK(first_release.bf16_flops_per_second > 1e7 && first_release.int8_ops_per_second == 0);
   CHECK_SAYS(nanochat_runtime_measure_rates(runtime, NULL, &error), NANOCHAT_STATUS_INVALID_ARGUMENT,
              "nanochat_rates_info", "NULL");
   nanochat_runtime_free(runtime);

@@ -97,8 +97,8 @@ Weights make_weights(Device& device, DType dtype, int64_t n, int64_t k, int64_t 
         PoolKind::model, static_cast<uint64_t>(PackedMatrix::packed_bytes(dtype, n, k)), "bench"));
     const PackedMatrix matrix{.dtype = dtype, .n = n, .k = k, .data = weights.blocks.back().as<void>()};
     for (int64_t row = 0; row < n; row += 64) {
-      device.kernels().pack_rows(device, matrix, row, std::min<int64_t>(64, n - row), rows.data(),
-                                 DType::f32);
+      device.kernels().pack_rows(device, matrix, row, std::min<int64_t>(64, n - row), rows.data(), DType::f32,
+                                 nullptr);
     }
     weights.matrices.push_back(matrix);
   }
@@ -178,7 +178,8 @@ void bench_pack(Device& device, DType source_dtype, DType target_dtype, int64_t 
     return best;
   };
   report(device, name, "GB_per_s", static_cast<double>(source_bytes + target_bytes), 5, copy_rate, [&] {
-    if (device.kernels().pack_rows(device, matrix, 0, n, source.as<void>(), source_dtype) != -1) std::abort();
+    if (device.kernels().pack_rows(device, matrix, 0, n, source.as<void>(), source_dtype, nullptr) != -1)
+      std::abort();
   });
 }
 

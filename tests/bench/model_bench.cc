@@ -35,6 +35,11 @@ double best_seconds(int n_runs, const F& run) {
   return best;
 }
 
+double arithmetic_rate(const Model& model, const MeasuredRates& rates) {
+  if (model.weight_dtype() == WeightDtype::i8) return rates.int8_ops_per_second;
+  return model.weight_dtype() == WeightDtype::bf16 ? rates.bf16_flops_per_second : rates.f32_flops_per_second;
+}
+
 void decode(const std::shared_ptr<const Model>& model, const MeasuredRates& rates, int64_t batch) {
   constexpr int64_t kContext = 128;
   std::vector<int32_t> prompt(kContext, 17);
@@ -52,8 +57,7 @@ void decode(const std::shared_ptr<const Model>& model, const MeasuredRates& rate
     for (KvCache& cache : caches) cache.truncate(kContext);
   });
   const double bytes = static_cast<double>(model->plan().bytes_per_decoded_token);
-  const double rate =
-      model->weight_dtype() == WeightDtype::bf16 ? rates.bf16_flops_per_second : rates.f32_flops_per_second;
+  const double rate = arithmetic_rate(*model, rates);
   std::printf(
       "{\"bench\": \"decode\", \"batch\": %ld, \"context\": %ld, \"ms\": %.2f, \"tokens_per_second\": %.2f, "
       "\"share_of_read_bandwidth\": %.3f, \"share_of_flops\": %.3f}\n",
@@ -77,8 +81,7 @@ void prefill(const std::shared_ptr<const Model>& model, const MeasuredRates& rat
   const double head = 2.0 * static_cast<double>(model->config().vocab_size * model->config().n_embd);
   const double flops =
       (static_cast<double>(model->plan().flops_per_decoded_token) - head) * static_cast<double>(n) + head;
-  const double rate =
-      model->weight_dtype() == WeightDtype::bf16 ? rates.bf16_flops_per_second : rates.f32_flops_per_second;
+  const double rate = arithmetic_rate(*model, rates);
   std::printf(
       "{\"bench\": \"prefill\", \"tokens\": %ld, \"ms\": %.1f, \"tokens_per_second\": %.1f, "
       "\"share_of_flops\": %.3f}\n",
@@ -120,16 +123,18 @@ int main(int argc, char** argv) {
     const MeasuredRates rates = device->kernels().measure_rates(*device);
     std::printf(
         "{\"bench\": \"machine\", \"isa\": \"%s\", \"threads\": %d, \"read_gigabytes_per_second\": %.2f, "
-        "\"f32_gigaflops\": %.1f, \"bf16_gigaflops\": %.1f}\n",
+        "\"f32_gigaflops\": %.1f, \"bf16_gigaflops\": %.1f, \"int8_gigaops\": %.1f}\n",
         device->isa().c_str(), device->threads().n_threads(), rates.read_bytes_per_second / 1e9,
-        rates.f32_flops_per_second / 1e9, rates.bf16_flops_per_second / 1e9);
-    const ModelOptions options{dtype == "f32" ? WeightDtype::f32 : WeightDtype::bf16};
+        rates.f32_flops_per_second / 1e9, rates.bf16_flops_per_second / 1e9, rates.int8_ops_per_second / 1e9);
+    const ModelOptions options{dtype == "f32"    ? WeightDtype::f32
+                               : dtype == "int8" ? WeightDtype::i8
+                                                 : WeightDtype::bf16};
     const auto model = Model::create_random(device, nanochat_shape(shape), 1, options, {});
     std::printf("{\"bench\": \"create_random\", \"shape\": \"%s\", \"dtype\": \"%s\", \"seconds\": %.2f}\n",
                 shape.c_str(), dtype.c_str(), model->load_seconds());
     for (const int64_t batch : {1, 4, 16}) decode(model, rates, batch);
     for (const int64_t n : {64, 512}) prefill(model, rates, n);
-    load(model, rates, folder);
+    if (dtype != "int8") load(model, rates, folder);
     std::filesystem::remove_all(folder);
   } catch (const Error& error) {
     std::fprintf(stderr, "model_bench: %s\n", error.what());

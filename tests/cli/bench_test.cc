@@ -52,6 +52,15 @@ TEST(Bench, MeasuresASyntheticPrompt) {
   EXPECT_EQ(facts.at("dtype"), "bf16");
 }
 
+TEST(Bench, MeasuresInt8Weights) {
+  const ProgramRun run = run_program({"bench", "decode", "--synthetic", "v0-d1", "--dtype", "int8",
+                                      "--tokens", "4", "--repeats", "1", "--json"});
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  const json facts = json::parse(run.out);
+  expect_common_facts(facts, "decode");
+  EXPECT_EQ(facts.at("dtype"), "int8");
+}
+
 TEST(Bench, MeasuresLoadingAndCleansUp) {
   const ScratchFolder scratch;
   const ProgramRun run = run_script("export TMPDIR='" + scratch.path("") +

@@ -4,7 +4,8 @@
     python make_hugging_face_models.py <tests/data/models>
 
 Each folder is what save_pretrained() writes, plus expected.safetensors: `tokens` [T] and `logits` [T, V] of
-one forward pass in float32, and `logits_float64`, the same pass in double precision.
+one forward pass in float32, `logits_float64`, the same pass in double precision, and `states_float64` [T, C], its last
+hidden states (after the final norm).
 Every parameter is random, norm weights too, so that no term of the formulas is neutral.
 """
 import pathlib
@@ -58,6 +59,7 @@ def main():
         with torch.no_grad():
             logits = model(tokens).logits[0].float()
             logits64 = model.double()(tokens).logits[0]
+            states64 = model.model(tokens).last_hidden_state[0]
             model.float()
         print(name, "largest logit", logits.abs().max().item(),
               "float32 against float64", (logits - logits64).abs().max().item())
@@ -65,7 +67,8 @@ def main():
         shutil.rmtree(folder, ignore_errors=True)
         model.save_pretrained(folder, **options)
         (folder / "generation_config.json").unlink(missing_ok=True)
-        save_file({"tokens": tokens[0], "logits": logits, "logits_float64": logits64.float()},
+        save_file({"tokens": tokens[0], "logits": logits, "logits_float64": logits64.float(),
+                   "states_float64": states64.float()},
                   folder / "expected.safetensors")
 
 

@@ -30,6 +30,17 @@ int64_t bf16_multiply_add(int64_t iterations) {
   return iterations * kChains * 2;
 }
 
+int64_t int8_multiply_add(int64_t iterations) {
+  volatile int8_t start = 3;
+  int32_t sums[kChains] = {};
+  const int8_t factor = start;
+  for (int64_t i = 0; i < iterations; ++i) {
+    for (int32_t& sum : sums) sum = (sum & 0xffff) * factor + factor;
+  }
+  for (const int32_t sum : sums) start = static_cast<int8_t>(sum & 0x7f);
+  return iterations * kChains * 2;
+}
+
 float sum_of(const float* data, int64_t n) {
   float sums[kChains] = {};
   for (int64_t i = 0; i < n; i += kChains) {
@@ -43,7 +54,7 @@ float sum_of(const float* data, int64_t n) {
 }  // namespace
 
 MeasuredRates measure_rates(Device& device) {
-  return measure_rates_with(device, {f32_multiply_add, bf16_multiply_add, sum_of});
+  return measure_rates_with(device, {f32_multiply_add, bf16_multiply_add, int8_multiply_add, sum_of});
 }
 
 }  // namespace nanochat::reference

@@ -1,5 +1,9 @@
+#include <algorithm>
+#include <cmath>
+
 #include "kernels/cpu/reference.h"
 #include "kernels/elements.h"
+#include "kernels/int8.h"
 #include "kernels/split_work.h"
 
 namespace nanochat::reference {
@@ -10,6 +14,8 @@ void set_packed(const PackedMatrix& target, int64_t row, int64_t column, float v
   const int64_t index = packed_index(target, row, column);
   if (target.dtype == DType::bf16) {
     static_cast<uint16_t*>(target.data)[index] = bf16_from_float(value);
+  } else if (target.dtype == DType::i8) {
+    static_cast<uint8_t*>(target.data)[index] = static_cast<uint8_t>(static_cast<int32_t>(value) + 128);
   } else {
     static_cast<float*>(target.data)[index] = value;
   }
@@ -17,21 +23,52 @@ void set_packed(const PackedMatrix& target, int64_t row, int64_t column, float v
 
 void zero_row(const PackedMatrix& target, int64_t row) {
   for (int64_t column = 0; column < packed_columns(target); ++column) set_packed(target, row, column, 0.0F);
+  if (target.dtype == DType::i8) *packed_scale(target, row) = 0.0F;
+}
+
+struct SourceRow {
+  const void* data;
+  DType dtype;
+  int64_t first;       // element of data
+  const float* scale;  // of a row of i8
+};
+
+// Returns the first column that is not finite, or -1.
+int64_t pack_row(const PackedMatrix& target, int64_t row, const SourceRow& source) {
+  int64_t bad = -1;
+  float largest = 0.0F;
+  for (int64_t column = 0; column < target.k; ++column) {
+    const float value = element_at(source.data, source.dtype, source.first + column);
+    if (!is_finite(value) && bad < 0) bad = column;
+    largest = std::max(largest, std::abs(value));
+  }
+  if (source.scale != nullptr && !is_stored_scale(*source.scale)) bad = 0;
+  if (target.dtype == DType::i8) {
+    *packed_scale(target, row) = source.scale != nullptr ? *source.scale : int8_scale(largest);
+  }
+  const float divisor = target.dtype == DType::i8 && source.scale == nullptr && bad < 0
+                            ? int8_divisor(int8_scale(largest))
+                            : 1.0F;
+  for (int64_t column = 0; column < packed_columns(target); ++column) {
+    float value = column < target.k ? element_at(source.data, source.dtype, source.first + column) : 0.0F;
+    if (target.dtype == DType::i8 && source.scale == nullptr) {
+      value = bad < 0 ? std::clamp(std::nearbyint(value / divisor), -127.0F, 127.0F) : 0.0F;
+    }
+    set_packed(target, row, column, value);
+  }
+  return bad;
 }
 
 }  // namespace
 
 int64_t pack_rows(Device& device, const PackedMatrix& target, int64_t first_row, int64_t n_rows,
-                  const void* source, DType source_dtype) {
+                  const void* source, DType source_dtype, const float* source_scales) {
   FirstIndex first;
   device.threads().parallel_for(n_rows, PackedMatrix::kPanel, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
-      for (int64_t column = 0; column < target.k; ++column) {
-        const float value = element_at(source, source_dtype, row * target.k + column);
-        if (!is_finite(value)) first.report(row * target.k + column);
-        set_packed(target, first_row + row, column, value);
-      }
-      if (target.k < packed_columns(target)) set_packed(target, first_row + row, target.k, 0.0F);
+      const float* scale = source_scales == nullptr ? nullptr : source_scales + row;
+      const int64_t bad = pack_row(target, first_row + row, {source, source_dtype, row * target.k, scale});
+      if (bad >= 0) first.report(row * target.k + bad);
     }
   });
   if (n_rows > 0 && first_row + n_rows == target.n) {

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 
+#include "kernels/int8.h"
 #include "tensor/dtype.h"
 
 namespace nanochat {
@@ -16,7 +17,7 @@ struct LinearTask {
   DType dtype;
   int64_t n, k;
   const void* w;  // packed panels
-  const void* x;  // bf16 weights: rounded rows; f32 weights: floats
+  const void* x;  // f32 weights: floats; else what prepare_rows() made of them
   int64_t x_row_bytes;
   float* y;
   int64_t ldy;
@@ -37,7 +38,9 @@ struct AttentionTask {
 
 struct PackTask {
   const void* source;  // [n_rows, k]
-  DType source_dtype, target_dtype;
+  DType source_dtype;
+  const float* source_scales;  // of rows of i8
+  DType target_dtype;
   int64_t first_row, n_rows, n, k;
   void* target;
 };
@@ -65,9 +68,11 @@ struct ValueEmbeddingTask {
 };
 
 struct SimdBodies {
-  // linear. The bytes of a row of x for bf16 weights, rows begin..end of such x, and a rectangle of y.
-  int64_t (*rounded_row_bytes)(int64_t k);
-  void (*round_rows)(const float* x, int64_t ldx, int64_t k, int64_t begin, int64_t end, void* rounded);
+  // linear. For weights of bf16 and i8: the bytes of a row of x as linear reads it, and rows begin..end made
+  // so. Then a rectangle of y.
+  int64_t (*prepared_row_bytes)(DType dtype, int64_t k);
+  void (*prepare_rows)(DType dtype, const float* x, int64_t ldx, int64_t k, int64_t begin, int64_t end,
+                       void* prepared);
   void (*linear)(const LinearTask& task, int64_t panel, int64_t row_begin, int64_t row_end);
 
   // attention. At most attention_max_queries rows * heads in one task; scratch aligned to 64 bytes.
@@ -94,6 +99,7 @@ struct SimdBodies {
   // What the machine can do: see kernels/rates.h.
   int64_t (*f32_multiply_add)(int64_t iterations);
   int64_t (*bf16_multiply_add)(int64_t iterations);
+  int64_t (*int8_multiply_add)(int64_t iterations);
   float (*sum)(const float* data, int64_t n);
 };
 

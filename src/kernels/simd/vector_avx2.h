@@ -157,6 +157,55 @@ NANOCHAT_INLINE Floats odd_of_pairs(Words pairs) {
 constexpr bool kHasBf16Dot = false;
 NANOCHAT_INLINE Floats bf16_dot(Words, uint32_t, Floats c) { return c; }
 
+// Integers: each word one of 32 bits, or four bytes, or two of 16 bits.
+NANOCHAT_INLINE Words broadcast_word(uint32_t word) { return _mm256_set1_epi32(static_cast<int>(word)); }
+NANOCHAT_INLINE Words add_integers(Words a, Words b) { return _mm256_add_epi32(a, b); }
+NANOCHAT_INLINE Floats floats_of_integers(Words a) { return _mm256_cvtepi32_ps(a); }
+NANOCHAT_INLINE int32_t sum_of_integers(Words a) {
+  const __m128i half = _mm_add_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+  const __m128i pair = _mm_add_epi32(half, _mm_shuffle_epi32(half, 0x0e));
+  return _mm_cvtsi128_si32(_mm_add_epi32(pair, _mm_shuffle_epi32(pair, 0x01)));
+}
+NANOCHAT_INLINE Words flip_byte_signs(Words a) {
+  return _mm256_xor_si256(a, _mm256_set1_epi32(static_cast<int>(0x80808080U)));
+}
+NANOCHAT_INLINE Floats load_bytes(const uint8_t* from) {
+  return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))));
+}
+// 4 kLanes elements, rounded to nearest, as signed bytes in order: each word holds four neighbours.
+NANOCHAT_INLINE Words quads_of_integers(Floats a, Floats b, Floats c, Floats d) {
+  const __m256i ab = _mm256_packs_epi32(_mm256_cvtps_epi32(a), _mm256_cvtps_epi32(b));
+  const __m256i cd = _mm256_packs_epi32(_mm256_cvtps_epi32(c), _mm256_cvtps_epi32(d));
+  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+  return _mm256_permutevar8x32_epi32(_mm256_packs_epi16(ab, cd), order);  // a half of each took turns
+}
+// Bytes 0 and 2, or 1 and 3, of each word as two of 16 bits.
+NANOCHAT_INLINE Words even_bytes(Words a) { return _mm256_and_si256(a, _mm256_set1_epi32(0x00ff00ff)); }
+NANOCHAT_INLINE Words odd_bytes(Words a) { return _mm256_srli_epi16(a, 8); }
+NANOCHAT_INLINE Words even_signed_bytes(Words a) { return _mm256_srai_epi16(_mm256_slli_epi16(a, 8), 8); }
+NANOCHAT_INLINE Words odd_signed_bytes(Words a) { return _mm256_srai_epi16(a, 8); }
+// Each word: the sum of both products of 16 bits.
+NANOCHAT_INLINE Words multiply_pairs(Words a, Words b) { return _mm256_madd_epi16(a, b); }
+// Each word of c plus the four signed bytes of a.
+NANOCHAT_INLINE Words add_signed_bytes(Words c, Words a) {
+  const __m256i ones = _mm256_set1_epi16(1);
+  const __m256i sums = _mm256_add_epi32(_mm256_madd_epi16(even_signed_bytes(a), ones),
+                                        _mm256_madd_epi16(odd_signed_bytes(a), ones));
+  return _mm256_add_epi32(c, sums);
+}
+// a0 b0 a1 b1 ... over both.
+NANOCHAT_INLINE void interleave(Words& a, Words& b) {
+  const __m256i low = _mm256_unpacklo_epi32(a, b), high = _mm256_unpackhi_epi32(a, b);
+  a = _mm256_permute2x128_si256(low, high, 0x20);
+  b = _mm256_permute2x128_si256(low, high, 0x31);
+}
+
+// Weights are stored as q + kInt8Bias; int8_weights() loads them in the form that int8_dot() takes.
+constexpr int32_t kInt8Bias = 128;
+constexpr bool kHasInt8Dot = false;
+NANOCHAT_INLINE Words int8_weights(const void* from) { return load_words(from); }
+NANOCHAT_INLINE Words int8_dot(Words, uint32_t, Words c) { return c; }
+
 // Keeps a loaded vector in a register, where the compiler would rather load it once for each use.
 NANOCHAT_INLINE Words in_register(Words a) {
   __asm__("" : "+x"(a));

@@ -161,6 +161,62 @@ constexpr bool kHasBf16Dot = false;
 NANOCHAT_INLINE Floats bf16_dot(Words, uint32_t, Floats c) { return c; }
 #endif
 
+// Integers: each word one of 32 bits, or four bytes, or two of 16 bits.
+NANOCHAT_INLINE Words broadcast_word(uint32_t word) { return _mm512_set1_epi32(static_cast<int>(word)); }
+NANOCHAT_INLINE Words add_integers(Words a, Words b) { return _mm512_add_epi32(a, b); }
+NANOCHAT_INLINE Floats floats_of_integers(Words a) { return _mm512_cvtepi32_ps(a); }
+NANOCHAT_INLINE int32_t sum_of_integers(Words a) { return _mm512_reduce_add_epi32(a); }
+NANOCHAT_INLINE Words flip_byte_signs(Words a) {
+  return _mm512_xor_si512(a, _mm512_set1_epi32(static_cast<int>(0x80808080U)));
+}
+NANOCHAT_INLINE Floats load_bytes(const uint8_t* from) {
+  return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from))));
+}
+// 4 kLanes elements, rounded to nearest, as signed bytes in order: each word holds four neighbours.
+NANOCHAT_INLINE Words quads_of_integers(Floats a, Floats b, Floats c, Floats d) {
+  const __m512i ab = _mm512_packs_epi32(_mm512_cvtps_epi32(a), _mm512_cvtps_epi32(b));
+  const __m512i cd = _mm512_packs_epi32(_mm512_cvtps_epi32(c), _mm512_cvtps_epi32(d));
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  return _mm512_permutexvar_epi32(order, _mm512_packs_epi16(ab, cd));  // a quarter of each took turns
+}
+// Bytes 0 and 2, or 1 and 3, of each word as two of 16 bits.
+NANOCHAT_INLINE Words even_bytes(Words a) { return _mm512_and_si512(a, _mm512_set1_epi32(0x00ff00ff)); }
+NANOCHAT_INLINE Words odd_bytes(Words a) { return _mm512_srli_epi16(a, 8); }
+NANOCHAT_INLINE Words even_signed_bytes(Words a) { return _mm512_srai_epi16(_mm512_slli_epi16(a, 8), 8); }
+NANOCHAT_INLINE Words odd_signed_bytes(Words a) { return _mm512_srai_epi16(a, 8); }
+// Each word: the sum of both products of 16 bits.
+NANOCHAT_INLINE Words multiply_pairs(Words a, Words b) { return _mm512_madd_epi16(a, b); }
+// Each word of c plus the four signed bytes of a.
+NANOCHAT_INLINE Words add_signed_bytes(Words c, Words a) {
+  const __m512i ones = _mm512_set1_epi16(1);
+  const __m512i sums = _mm512_add_epi32(_mm512_madd_epi16(even_signed_bytes(a), ones),
+                                        _mm512_madd_epi16(odd_signed_bytes(a), ones));
+  return _mm512_add_epi32(c, sums);
+}
+// a0 b0 a1 b1 ... over both.
+NANOCHAT_INLINE void interleave(Words& a, Words& b) {
+  const __m512i low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+  const __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
+  const __m512i first = _mm512_permutex2var_epi32(a, low, b);
+  b = _mm512_permutex2var_epi32(a, high, b);
+  a = first;
+}
+
+// Weights are stored as q + kInt8Bias; int8_weights() loads them in the form that int8_dot() takes.
+constexpr int32_t kInt8Bias = 128;
+#if defined(__AVX512VNNI__)
+constexpr bool kHasInt8Dot = true;
+NANOCHAT_INLINE Words int8_weights(const void* from) { return load_words(from); }
+// c + four products of unsigned bytes of w and signed ones of x, which is the same for all lanes.
+NANOCHAT_INLINE Words int8_dot(Words w, uint32_t x, Words c) {
+  return _mm512_dpbusd_epi32(c, w, broadcast_word(x));
+}
+#else
+constexpr bool kHasInt8Dot = false;
+NANOCHAT_INLINE Words int8_weights(const void* from) { return load_words(from); }
+NANOCHAT_INLINE Words int8_dot(Words, uint32_t, Words c) { return c; }
+#endif
+
 // Keeps a loaded vector in a register, where the compiler would rather load it once for each use.
 NANOCHAT_INLINE Words in_register(Words a) {
   __asm__("" : "+v"(a));

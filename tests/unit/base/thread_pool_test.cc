@@ -207,6 +207,23 @@ TEST(ThreadPool, ServesConcurrentCallers) {
   EXPECT_EQ(wrong, 0);
 }
 
+TEST(ThreadPool, RunsTheLoopsOfOverlappingBurstsLikeAnyOthers) {
+  ThreadPool::Options options;
+  options.n_threads = 2;
+  ThreadPool pool(options);
+  std::atomic<int64_t> sum{0};
+  const auto add_all = [&] {
+    const ThreadPool::Burst burst(pool);
+    for (int loop = 0; loop < 500; ++loop) {
+      pool.parallel_for(64, 1, [&](int64_t begin, int64_t end) { sum += end - begin; });
+    }
+  };
+  std::thread other(add_all);
+  add_all();
+  other.join();
+  EXPECT_EQ(sum, 2 * 500 * 64);
+}
+
 TEST(ThreadPool, LivesAndDiesManyTimes) {
   for (int round = 0; round < 50; ++round) {
     ThreadPool a(with_threads(1 + round % 4)), b(with_threads(2));

@@ -34,6 +34,8 @@ TEST_P(CpuDevices, MeasuresRatesOfAPlausibleMachineAndKeepsNoMemory) {
   EXPECT_GT(rates.read_bytes_per_second, 1e7);
   EXPECT_GT(rates.f32_flops_per_second, 1e7);
   EXPECT_GT(rates.bf16_flops_per_second, 1e6);
+  EXPECT_GT(rates.int8_ops_per_second, 1e6);
+  EXPECT_LT(rates.int8_ops_per_second, 1e15);
   EXPECT_LT(rates.read_bytes_per_second, 1e13);
   EXPECT_LT(rates.f32_flops_per_second, 1e15);
   EXPECT_EQ(device().memory().stats().reclaimable_bytes, 0U);

@@ -69,7 +69,7 @@ class Packed {
       : block_(device.memory().allocate(
             PoolKind::model, static_cast<uint64_t>(PackedMatrix::packed_bytes(dtype, n, k)), "test")) {
     matrix_ = {.dtype = dtype, .n = n, .k = k, .data = block_.as<void>()};
-    device.kernels().pack_rows(device, matrix_, 0, n, rows.data(), DType::f32);
+    device.kernels().pack_rows(device, matrix_, 0, n, rows.data(), DType::f32, nullptr);
   }
   const PackedMatrix& matrix() const { return matrix_; }
 

@@ -16,6 +16,7 @@ NANOCHAT_ON_EVERY_ISA(FindNotFinite);
 
 constexpr DType kSources[] = {DType::f32, DType::bf16, DType::f16};
 constexpr DType kTargets[] = {DType::f32, DType::bf16};
+constexpr DType kAllTargets[] = {DType::f32, DType::bf16, DType::i8};
 
 // A target full of ones bits, so that what nobody wrote shows.
 struct Target {
@@ -53,7 +54,7 @@ TEST_P(PackRows, ConvertsEveryElementAndZeroesThePadding) {
           const std::vector<float> rows = random_floats(5, n * k, 100.0F);
           Target packed(device(), target, n, k);
           const auto stored = stored_as(source, rows);
-          ASSERT_EQ(kernels().pack_rows(device(), packed.matrix, 0, n, stored.data(), source), -1);
+          ASSERT_EQ(kernels().pack_rows(device(), packed.matrix, 0, n, stored.data(), source, nullptr), -1);
           expect_packed(packed.matrix, source, rows);
         }
       }
@@ -71,7 +72,7 @@ TEST_P(PackRows, PiecesOfAnySizeMakeTheSameMatrixAsOne) {
         Target packed(device(), target, n, k);
         for (int64_t row = 0; row < n; row += piece) {
           kernels().pack_rows(device(), packed.matrix, row, std::min(piece, n - row),
-                              stored.data() + row * k * dtype_size(source), source);
+                              stored.data() + row * k * dtype_size(source), source, nullptr);
         }
         expect_packed(packed.matrix, source, rows);
       }
@@ -84,7 +85,7 @@ TEST_P(PackRows, AMatrixWorthSeveralThreadsIsPackedLikeASmallOne) {
   const std::vector<float> rows = random_floats(7, n * k);
   const auto stored = stored_as(DType::bf16, rows);
   Target packed(device(), DType::bf16, n, k);
-  EXPECT_EQ(kernels().pack_rows(device(), packed.matrix, 0, n, stored.data(), DType::bf16), -1);
+  EXPECT_EQ(kernels().pack_rows(device(), packed.matrix, 0, n, stored.data(), DType::bf16, nullptr), -1);
   expect_packed(packed.matrix, DType::bf16, rows);
 }
 
@@ -95,7 +96,7 @@ TEST_P(PackRows, SourcesNeedNoAlignmentBeyondTheirElements) {
     auto stored = stored_as(source, rows);
     stored.insert(stored.begin(), static_cast<size_t>(dtype_size(source)), std::byte{0});
     Target packed(device(), DType::bf16, n, k);
-    kernels().pack_rows(device(), packed.matrix, 0, n, stored.data() + dtype_size(source), source);
+    kernels().pack_rows(device(), packed.matrix, 0, n, stored.data() + dtype_size(source), source, nullptr);
     expect_packed(packed.matrix, source, rows);
   }
 }
@@ -103,7 +104,7 @@ TEST_P(PackRows, SourcesNeedNoAlignmentBeyondTheirElements) {
 TEST_P(PackRows, NamesTheFirstElementThatIsNotFinite) {
   const int64_t n = 150, k = 45;
   for (const DType source : kSources) {
-    for (const DType target : kTargets) {
+    for (const DType target : kAllTargets) {
       for (const int64_t bad : {int64_t{0}, int64_t{44}, int64_t{45}, 64 * k + 3, 100 * k + 17, n * k - 1}) {
         for (const float value : {NAN, INFINITY, -INFINITY}) {
           std::vector<float> rows = random_floats(9, n * k);
@@ -111,7 +112,7 @@ TEST_P(PackRows, NamesTheFirstElementThatIsNotFinite) {
           rows.back() = bad == n * k - 1 ? value : NAN;
           const auto stored = stored_as(source, rows);
           Target packed(device(), target, n, k);
-          EXPECT_EQ(kernels().pack_rows(device(), packed.matrix, 0, n, stored.data(), source), bad)
+          EXPECT_EQ(kernels().pack_rows(device(), packed.matrix, 0, n, stored.data(), source, nullptr), bad)
               << dtype_name(source);
         }
       }
@@ -123,13 +124,145 @@ TEST_P(PackRows, AnIndexCountsFromTheSourceOfTheCall) {
   std::vector<float> rows = random_floats(10, 30 * 8);
   rows[11] = NAN;
   Target packed(device(), DType::f32, 100, 8);
-  EXPECT_EQ(kernels().pack_rows(device(), packed.matrix, 50, 30, rows.data(), DType::f32), 11);
+  EXPECT_EQ(kernels().pack_rows(device(), packed.matrix, 50, 30, rows.data(), DType::f32, nullptr), 11);
 }
 
 TEST_P(PackRows, TheLargestFloatIsFinite) {
   const std::vector<float> rows(64, std::numeric_limits<float>::max());
   Target packed(device(), DType::bf16, 8, 8);
-  EXPECT_EQ(kernels().pack_rows(device(), packed.matrix, 0, 8, rows.data(), DType::f32), -1);
+  EXPECT_EQ(kernels().pack_rows(device(), packed.matrix, 0, 8, rows.data(), DType::f32, nullptr), -1);
+}
+
+// What int8 weights of a row must be, by the words of tensor/kernels.h: the integers, and the scale last.
+std::vector<float> quantised(const std::vector<float>& row) {
+  float largest = 0;
+  for (const float value : row) largest = std::max(largest, std::abs(value));
+  const float scale = largest / 127;
+  std::vector<float> out;
+  for (const float value : row) {
+    // Halves are even: nearbyint rounds so by default.
+    out.push_back(scale == 0 ? 0 : std::clamp(std::nearbyint(value / scale), -127.0F, 127.0F));
+  }
+  out.push_back(scale);
+  return out;
+}
+
+void expect_packed_int8(const PackedMatrix& matrix, DType source, const std::vector<float>& rows) {
+  const int64_t padded = (matrix.n + 63) / 64 * 64;
+  const auto* bytes = static_cast<const uint8_t*>(matrix.data);
+  for (int64_t row = 0; row < padded; ++row) {
+    std::vector<float> values(static_cast<size_t>(matrix.k));
+    for (size_t i = 0; i < values.size() && row < matrix.n; ++i)
+      values[i] = rounded_to(source, rows[static_cast<size_t>(row * matrix.k) + i]);
+    const std::vector<float> expected = quantised(values);
+    ASSERT_EQ(*packed_scale(matrix, row), expected.back()) << row;
+    for (int64_t column = 0; column < packed_columns(matrix); ++column) {
+      const float q = column < matrix.k ? expected[static_cast<size_t>(column)] : 0;
+      ASSERT_EQ(bytes[packed_index(matrix, row, column)], q + 128)
+          << dtype_name(source) << " [" << matrix.n << ", " << matrix.k << "] at [" << row << ", " << column
+          << "]";
+    }
+  }
+}
+
+TEST_P(PackRows, QuantisesWholeRowsToInt8AndZeroesThePadding) {
+  for (const DType source : kSources) {
+    for (const int64_t n : {1, 63, 64, 65, 200}) {
+      for (const int64_t k : {1, 2, 3, 4, 5, 31, 32, 33, 63, 64, 65, 127, 128, 130, 257}) {
+        std::vector<float> rows = random_floats(15, n * k, 100.0F);
+        for (int64_t i = 0; i < k; ++i) rows[static_cast<size_t>(n / 2 * k + i)] *= 1e-3F;
+        Target packed(device(), DType::i8, n, k);
+        const auto stored = stored_as(source, rows);
+        ASSERT_EQ(kernels().pack_rows(device(), packed.matrix, 0, n, stored.data(), source, nullptr), -1);
+        expect_packed_int8(packed.matrix, source, rows);
+      }
+    }
+  }
+}
+
+TEST_P(PackRows, Int8RowsOfZerosAndOfTheSmallestAndLargestNumbersKeepTheirSigns) {
+  const float tiny = std::numeric_limits<float>::denorm_min();
+  const float huge = std::numeric_limits<float>::max();
+  const std::vector<float> rows = {0,          0,          -0.0F, 0,        tiny, -tiny, 0,
+                                   100 * tiny, 200 * tiny, -tiny, 3 * tiny, 0,    huge,  -huge,
+                                   huge / 2,   1,          127,   0.5F,     1.5F, -2.5F};
+  Target packed(device(), DType::i8, 5, 4);
+  EXPECT_EQ(kernels().pack_rows(device(), packed.matrix, 0, 5, rows.data(), DType::f32, nullptr), -1);
+  expect_packed_int8(packed.matrix, DType::f32, rows);
+  EXPECT_EQ(packed_at(packed.matrix, 4, 1), 0.0F) << "a half goes to the even neighbour";
+  EXPECT_EQ(packed_at(packed.matrix, 4, 2), 2.0F);
+  EXPECT_EQ(packed_at(packed.matrix, 4, 3), -2.0F);
+}
+
+TEST_P(PackRows, PiecesOfAnySizeMakeTheSameInt8MatrixAsOne) {
+  const int64_t n = 203, k = 77;
+  const std::vector<float> rows = random_floats(16, n * k);
+  for (const int64_t piece : {1, 10, 64, 100, 190}) {
+    Target packed(device(), DType::i8, n, k);
+    for (int64_t row = 0; row < n; row += piece) {
+      kernels().pack_rows(device(), packed.matrix, row, std::min(piece, n - row), rows.data() + row * k,
+                          DType::f32, nullptr);
+    }
+    expect_packed_int8(packed.matrix, DType::f32, rows);
+  }
+}
+
+TEST_P(PackRows, StoredInt8RowsAndScalesAreKeptAsTheyAre) {
+  for (const int64_t n : {1, 70, 130}) {
+    for (const int64_t k : {1, 6, 64, 67, 300}) {
+      std::vector<int8_t> stored(static_cast<size_t>(n * k));
+      for (size_t i = 0; i < stored.size(); ++i) stored[i] = static_cast<int8_t>(mix(17, i) & 0xff);
+      const std::vector<float> scales = random_floats(18, n, -1.0F);
+      for (const int64_t piece : {n, int64_t{9}}) {
+        std::vector<float> positive;
+        for (const float scale : scales) positive.push_back(std::abs(scale));
+        Target packed(device(), DType::i8, n, k);
+        for (int64_t row = 0; row < n; row += piece) {
+          ASSERT_EQ(kernels().pack_rows(device(), packed.matrix, row, std::min(piece, n - row),
+                                        stored.data() + row * k, DType::i8, positive.data() + row),
+                    -1);
+        }
+        for (int64_t row = 0; row < n; ++row) {
+          ASSERT_EQ(*packed_scale(packed.matrix, row), positive[static_cast<size_t>(row)]);
+          for (int64_t column = 0; column < k; ++column) {
+            ASSERT_EQ(packed_at(packed.matrix, row, column),
+                      static_cast<float>(stored[static_cast<size_t>(row * k + column)]) *
+                          positive[static_cast<size_t>(row)]);
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_P(PackRows, NamesTheRowOfTheFirstInt8ScaleThatIsNoScale) {
+  const std::vector<int8_t> stored(100 * 6);
+  for (const float scale : {NAN, INFINITY, -1.0F}) {
+    std::vector<float> scales(100, 1.0F);
+    scales[66] = scales[80] = scale;
+    Target packed(device(), DType::i8, 100, 6);
+    EXPECT_EQ(kernels().pack_rows(device(), packed.matrix, 0, 100, stored.data(), DType::i8, scales.data()),
+              66 * 6);
+  }
+}
+
+TEST_P(UnpackRows, GivesInt8ValuesTimesTheirScales) {
+  for (const int64_t n : {5, 203}) {
+    for (const int64_t k : {1, 7, 31, 32, 33, 64, 257}) {
+      const std::vector<float> rows = random_floats(19, n * k);
+      const Packed packed(device(), DType::i8, n, k, rows);
+      std::vector<int32_t> asked = {static_cast<int32_t>(n - 1), 0, 1, 2, 3};
+      if (n > 64) asked.insert(asked.end(), {62, 63, 64, 65, 66});
+      std::vector<float> got(asked.size() * static_cast<size_t>(k));
+      kernels().unpack_rows(device(), packed.matrix(), asked, got.data());
+      for (size_t i = 0; i < got.size(); ++i) {
+        const auto column = static_cast<int64_t>(i) % k;
+        ASSERT_EQ(got[i], packed_at(packed.matrix(), asked[i / static_cast<size_t>(k)], column));
+        ASSERT_NEAR(got[i], rows[static_cast<size_t>(asked[i / static_cast<size_t>(k)] * k + column)],
+                    0.5 / 126);
+      }
+    }
+  }
 }
 
 TEST_P(UnpackRows, GivesBackTheRowsAskedFor) {

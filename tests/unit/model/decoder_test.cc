@@ -156,10 +156,10 @@ TEST_P(DecoderLaw, TracingChangesNoBit) {
   EXPECT_TRUE(same_bits(traced, logits_of(one, tokens)));
 }
 
-constexpr Kind kKinds[] = {{"v1_f32", small_v1, WeightDtype::f32},
-                           {"v1_bf16", small_v1, WeightDtype::bf16},
-                           {"llama_f32", small_llama, WeightDtype::f32},
-                           {"llama_bf16", small_llama, WeightDtype::bf16}};
+constexpr Kind kKinds[] = {
+    {"v1_f32", small_v1, WeightDtype::f32},       {"v1_bf16", small_v1, WeightDtype::bf16},
+    {"llama_f32", small_llama, WeightDtype::f32}, {"llama_bf16", small_llama, WeightDtype::bf16},
+    {"v1_int8", small_v1, WeightDtype::i8},       {"llama_int8", small_llama, WeightDtype::i8}};
 INSTANTIATE_TEST_SUITE_P(Cpu, DecoderLaw,
                          ::testing::Combine(::testing::ValuesIn(kKinds),
                                             ::testing::ValuesIn(available_cpu_isas())),

@@ -104,7 +104,8 @@ const std::string kV1 = golden_path("v1_chunked");
 TEST(ModelLoad, TakesExactlyWhatThePlanSays) {
   for (const std::string& path : {kV1, golden_path("v0_odd_vocab"), model_path("stories260K"),
                                   model_path("hf_llama_gqa_sharded"), model_path("hf_nanochat")}) {
-    for (const WeightDtype dtype : {WeightDtype::as_stored, WeightDtype::bf16, WeightDtype::f32}) {
+    for (const WeightDtype dtype :
+         {WeightDtype::as_stored, WeightDtype::bf16, WeightDtype::f32, WeightDtype::i8}) {
       const ModelPlan plan = Model::plan(path, {dtype});
       const auto device = make_device();
       {
