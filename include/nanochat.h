@@ -433,11 +433,11 @@ NANOCHAT_API nanochat_status nanochat_tokenizer_train(const nanochat_runtime *ru
                                                       nanochat_tokenizer **out_tokenizer, nanochat_error **error);
 
 /* ======================================================================================================== *
- * Model: plan, load, describe, save, export
+ * Model: plan, load, describe, quantise, save, export
  * ======================================================================================================== */
 
 enum nanochat_weight_values {
-  NANOCHAT_WEIGHTS_AS_STORED = 0, /* f32 stays f32; bf16 and f16 become bf16 */
+  NANOCHAT_WEIGHTS_AS_STORED = 0, /* f32 and int8 stay; bf16 and f16 become bf16 */
   NANOCHAT_WEIGHTS_F32 = 1,
   NANOCHAT_WEIGHTS_BF16 = 2,
   NANOCHAT_WEIGHTS_INT8 = 3 /* matrices as int8 with one scale per output, embedding tables as bf16 */
@@ -522,6 +522,20 @@ typedef struct nanochat_model_info {
 /* Fills `info`; the caller sets info->struct_size. Statuses: INVALID_ARGUMENT. Thread-safe. Since 0.1. */
 NANOCHAT_API nanochat_status nanochat_model_describe(const nanochat_model *model, nanochat_model_info *info,
                                                      nanochat_error **error);
+
+/* Makes a model with int8 matrices of one with f32 or bf16: each output's weights are rounded to -127..127 times a scale of
+ * its own, the embedding table to bf16; norms stay fp32. It is to the bit what nanochat_model_load() with
+ * NANOCHAT_WEIGHTS_INT8 gives, and is saved, loaded and run like any other.
+ *
+ * model      stays as it is; both take memory until it is freed
+ * options    weights: NANOCHAT_WEIGHTS_INT8, or 0 for the same; progress has stage "quantize", in bytes
+ * out_model  receives the new model; the caller owns it
+ *
+ * Statuses: INVALID_ARGUMENT (int8 already), UNSUPPORTED (a matrix of more than 65,536 inputs), BUDGET_EXCEEDED,
+ * OUT_OF_MEMORY, CANCELLED. Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_model_quantize(const nanochat_model *model,
+                                                     const nanochat_model_options *options,
+                                                     nanochat_model **out_model, nanochat_error **error);
 
 /* The same and more as JSON with a "schema" key: architecture, configuration, checksum (XXH3-128) of the weights.
  * Thread-safe. Since 0.1. */

@@ -4,6 +4,8 @@
 #include <cstring>
 #include <vector>
 
+#include "kernels/elements.h"
+
 namespace nanochat {
 
 namespace {
@@ -89,6 +91,17 @@ void read_rows(const Model& model, const TensorSlot& slot, std::span<const int32
       }
     }
   }
+}
+
+std::vector<float> read_scales(const Model& model, const TensorSlot& slot) {
+  std::vector<float> scales(static_cast<size_t>(slot.n_rows()), 0.0F);
+  const PackedMatrix& matrix = matrix_of(model.weights(), slot);
+  const int64_t first = first_matrix_row(model.config(), slot.role);
+  for (int64_t row = 0; row < used_rows(model.config(), slot); ++row) {
+    model.device().copy_to_host(&scales[static_cast<size_t>(row)], packed_scale(matrix, first + row),
+                                sizeof(float));
+  }
+  return scales;
 }
 
 void visit_rows(const Model& model, const TensorSlot& slot, const RowOrder& order,

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <span>
+#include <vector>
 
 #include "base/cancel.h"
 #include "model/model.h"
@@ -19,6 +20,9 @@ DType held_dtype(const Weights& weights, const TensorSlot& slot);
 // vocabulary were not kept: they come as zeros, and last in `rows`. Thread-safe.
 void read_rows(const Model& model, const TensorSlot& slot, std::span<const int32_t> rows,
                std::span<float> values);
+
+// The scale of every row of an int8 matrix; 0 for rows that pad the vocabulary.
+std::vector<float> read_scales(const Model& model, const TensorSlot& slot);
 
 // Row i of a target is row order(i) of the slot.
 using RowOrder = std::function<int64_t(int64_t)>;

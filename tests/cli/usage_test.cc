@@ -39,9 +39,9 @@ INSTANTIATE_TEST_SUITE_P(Usage, EveryCommand,
                                          Arguments{"info"}, Arguments{"tokenizer"},
                                          Arguments{"tokenizer", "train"}, Arguments{"tokenizer", "encode"},
                                          Arguments{"tokenizer", "decode"}, Arguments{"forward"},
-                                         Arguments{"export"}, Arguments{"bench"},
-                                         Arguments{"bench", "decode"}, Arguments{"bench", "prefill"},
-                                         Arguments{"bench", "load"}));
+                                         Arguments{"export"}, Arguments{"quantize"}, Arguments{"perplexity"},
+                                         Arguments{"bench"}, Arguments{"bench", "decode"},
+                                         Arguments{"bench", "prefill"}, Arguments{"bench", "load"}));
 
 TEST(Usage, NeedsACommand) {
   const ProgramRun run = run_program({});
