@@ -157,7 +157,7 @@ nanochat_status nanochat_model_quantize(const nanochat_model* model, const nanoc
       throw Error(Status::invalid_argument)
           .subject("nanochat_model_options.weights")
           .say("nanochat_model_options.weights is {}, expected NANOCHAT_WEIGHTS_INT8 ({}) or 0",
-               known.weights, NANOCHAT_WEIGHTS_INT8);
+               known.weights, int32_t{NANOCHAT_WEIGHTS_INT8});
     }
     auto quantized = source.model->quantize(model_watch(known));
     *out_model = new nanochat_model{source.core, std::move(quantized)};
