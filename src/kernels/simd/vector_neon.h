@@ -51,6 +51,8 @@ NANOCHAT_INLINE Floats multiply_add(Floats a, Floats b, Floats c) { return vfmaq
 NANOCHAT_INLINE Floats select_if_less(Floats a, Floats b, Floats yes, Floats no) {
   return vbslq_f32(vcltq_f32(a, b), yes, no);
 }
+// Some lane of a is not less than b's; neither holds a NaN.
+NANOCHAT_INLINE bool any_reaches(Floats a, Floats b) { return vmaxvq_u32(vcgeq_f32(a, b)) != 0; }
 // b when either is not a number. (vmaxq_f32 would give what is not a number.)
 NANOCHAT_INLINE Floats maximum(Floats a, Floats b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }
 NANOCHAT_INLINE Floats minimum(Floats a, Floats b) { return vbslq_f32(vcltq_f32(a, b), a, b); }
@@ -136,6 +138,14 @@ NANOCHAT_INLINE Words pair_of(Words low, Words high) { return vorrq_u32(vshrq_n_
 // Neighbours of 2 kLanes elements, rounded, become kLanes pairs.
 NANOCHAT_INLINE Words pairs_of_neighbours(Words first, Words second) {
   return pair_of(vuzp1q_u32(first, second), vuzp2q_u32(first, second));
+}
+// 2 kLanes elements, rounded, become kLanes pairs of neighbours.
+NANOCHAT_INLINE Words rounded_pairs(Floats first, Floats second) {
+#if defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
+  return vreinterpretq_u32_bf16(vcvtq_high_bf16_f32(vcvtq_low_bf16_f32(first), second));
+#else
+  return pairs_of_neighbours(round_to_bf16(first), round_to_bf16(second));
+#endif
 }
 NANOCHAT_INLINE Floats even_of_pairs(Words pairs) { return vreinterpretq_f32_u32(vshlq_n_u32(pairs, 16)); }
 NANOCHAT_INLINE Floats odd_of_pairs(Words pairs) {
