@@ -1,7 +1,7 @@
 /* nanochat.h: load, run and train language models. The whole public interface of libnanochat.
  *
  * Read in order: version, status and error, text and cancel, runtime, tokenizer, model, session, generation,
- * embeddings.
+ * scheduler, embeddings.
  *
  * Rules that hold for every function
  *   - No output, no exit, no abort, no global state, no environment variable except NANOCHAT_CPU, which
@@ -63,6 +63,8 @@ typedef struct nanochat_tokenizer nanochat_tokenizer;
 typedef struct nanochat_model nanochat_model;
 typedef struct nanochat_session nanochat_session;
 typedef struct nanochat_generation nanochat_generation;
+typedef struct nanochat_scheduler nanochat_scheduler;
+typedef struct nanochat_request nanochat_request;
 typedef struct nanochat_embeddings nanochat_embeddings;
 
 /* The version of the library that is running, as NANOCHAT_VERSION_NUMBER and NANOCHAT_VERSION_STRING.
@@ -112,8 +114,10 @@ enum nanochat_status_values {
   NANOCHAT_STATUS_CUDA_QUERY_FAILED = 46,
   NANOCHAT_STATUS_VRAM_ALLOCATION_FAILED = 47,
   NANOCHAT_STATUS_THREAD_FAILED = 48,
+  NANOCHAT_STATUS_QUEUE_FULL = 49,
   NANOCHAT_STATUS_CANCELLED = 60,
   NANOCHAT_STATUS_LOAD_TIMEOUT = 61,
+  NANOCHAT_STATUS_DEADLINE_EXCEEDED = 62,
   NANOCHAT_STATUS_INTERNAL = 80,
   NANOCHAT_STATUS_REGISTRY_LOCK_POISONED = 81,
   NANOCHAT_STATUS_MODEL_FILE_MISSING = 101,
@@ -599,8 +603,8 @@ typedef struct nanochat_session_options {
 #define NANOCHAT_SESSION_OPTIONS_INIT { sizeof(nanochat_session_options), 0 }
 NANOCHAT_API void nanochat_session_options_init(nanochat_session_options *options, size_t size);
 
-/* Makes an empty session. It takes capacity * kv_bytes_per_token at once, which the pool rounds up by a sixteenth
- * at most, and no more later.
+/* Makes an empty session. It takes pages of 64 tokens for its whole capacity at once, each 64 * kv_bytes_per_token, which
+ * the pool rounds up by a sixteenth at most, and no more later unless it is copied: see nanochat_session_copy().
  * Statuses: INVALID_ARGUMENT, OUT_OF_RANGE (a capacity beyond the model's rope table), BUDGET_EXCEEDED,
  * WORKING_MEMORY_EXHAUSTED, OUT_OF_MEMORY. Thread-safe. Since 0.1. */
 NANOCHAT_API nanochat_status nanochat_session_create(const nanochat_model *model,
@@ -608,7 +612,10 @@ NANOCHAT_API nanochat_status nanochat_session_create(const nanochat_model *model
                                                      nanochat_session **out_session, nanochat_error **error);
 NANOCHAT_API void nanochat_session_free(nanochat_session *session);
 
-/* An independent copy with the same tokens: several continuations of one prompt. Statuses: as create. Since 0.1. */
+/* An independent copy with the same tokens: several continuations of one prompt. Full pages are shared and cost nothing; a
+ * copy takes its last, partial page and those for the rest of its capacity at once. Neither of the two writes into what both
+ * hold: one that is truncated to a position inside a shared page takes a page of its own when it appends there, and that
+ * call may fail for lack of memory. Statuses: as create. Since 0.1. */
 NANOCHAT_API nanochat_status nanochat_session_copy(const nanochat_session *session,
                                                    nanochat_session **out_session, nanochat_error **error);
 
@@ -665,7 +672,8 @@ enum nanochat_finish_values {
   NANOCHAT_FINISH_STOP = 1,    /* the model's end token, or a stop token */
   NANOCHAT_FINISH_STRING = 2,  /* a stop string */
   NANOCHAT_FINISH_LENGTH = 3,  /* max_tokens */
-  NANOCHAT_FINISH_CONTEXT = 4  /* the session is full */
+  NANOCHAT_FINISH_CONTEXT = 4, /* the session is full */
+  NANOCHAT_FINISH_ERROR = 5    /* a request of a scheduler failed: nanochat_request_result() says why */
 };
 
 enum nanochat_tool_flags {
@@ -782,6 +790,164 @@ typedef struct nanochat_generation_info {
 NANOCHAT_API nanochat_status nanochat_generation_describe(const nanochat_generation *generation,
                                                           nanochat_generation_info *info,
                                                           nanochat_error **error);
+
+/* ======================================================================================================== *
+ * Scheduler: many generations at once
+ * ======================================================================================================== */
+
+/* A scheduler runs many generations of one model together: each forward pass has a row for every one that decodes and
+ * some rows of prompts. Weights are read once for all, so that many cost little more than one. What a request
+ * gives is, bit for bit, what nanochat_generation_next() would give with a session of its own: it depends neither on
+ * the others nor on any option here.
+ *
+ * There are no hidden threads: a call that waits for an event runs the passes, unless another call does already; then
+ * it sleeps until its event has come or the other leaves. Prompts that begin alike are computed once: pages of 64
+ * positions are found by their tokens, shared, and kept for later requests as long as there is room. */
+
+#define NANOCHAT_NO_PREFIX_CACHE UINT64_MAX
+
+typedef struct nanochat_scheduler_options {
+  size_t struct_size;
+  uint64_t kv_budget_bytes;    /* keys and values of all requests and of the prefix cache; 0: max_running sequences of the
+                                  model's sequence_len, but at most half of the memory that is available */
+  uint64_t prefix_cache_bytes; /* of these, what may be kept for later requests; 0: all that requests do not need;
+                                  NANOCHAT_NO_PREFIX_CACHE: nothing, and nothing is shared */
+  int64_t prefill_rows;        /* tokens of prompts per pass, which bounds how long a pass takes; 0: 256 */
+  int64_t max_unread_events;   /* a request with so many events that nobody has taken pauses; 0: 4096 */
+  int32_t max_running;         /* requests in a pass; 0: 32 */
+  int32_t max_waiting;         /* requests in the queue besides; 0: 1024 */
+  int32_t kv_dtype;            /* enum nanochat_kv_values */
+  int32_t draft_tokens;        /* tokens to guess per request and pass, from what it repeats, and to verify in the same
+                                  pass; its results do not change; 0: none; at most 64 */
+  int32_t draft_ngram;         /* tokens that must agree before a guess; 0: 3 */
+  int32_t reserved;
+} nanochat_scheduler_options;
+
+#define NANOCHAT_SCHEDULER_OPTIONS_INIT { sizeof(nanochat_scheduler_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+NANOCHAT_API void nanochat_scheduler_options_init(nanochat_scheduler_options *options, size_t size);
+
+/* Makes a scheduler. It takes memory as requests come to need it, never more than its budget, and keeps what it needs of
+ * the model and the tokenizer (NULL: tokens only).
+ * Statuses: INVALID_ARGUMENT, UNSUPPORTED (a kv_dtype), OUT_OF_MEMORY. Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_scheduler_create(const nanochat_model *model,
+                                                       const nanochat_tokenizer *tokenizer,
+                                                       const nanochat_scheduler_options *options,
+                                                       nanochat_scheduler **out_scheduler,
+                                                       nanochat_error **error);
+/* Its requests live on: each ends when it is freed. */
+NANOCHAT_API void nanochat_scheduler_free(nanochat_scheduler *scheduler);
+
+typedef struct nanochat_request_options {
+  size_t struct_size;
+  uint64_t tag;            /* the caller's own number, given back by nanochat_request_tag() */
+  double deadline_seconds; /* from the submit on; then the request fails with DEADLINE_EXCEEDED; 0: none */
+  int64_t capacity;        /* tokens its session would hold; 0: the model's sequence_len */
+} nanochat_request_options;
+
+#define NANOCHAT_REQUEST_OPTIONS_INIT { sizeof(nanochat_request_options), 0, 0.0, 0 }
+NANOCHAT_API void nanochat_request_options_init(nanochat_request_options *options, size_t size);
+
+/* Puts a request into the queue; nothing is computed yet. Requests start in the order in which they came, each as soon
+ * as all the memory that it can come to need (prompt and max_tokens, less what is shared) is free.
+ *
+ * prompt, n_prompt  as for nanochat_generation_start() with an empty session
+ * generation        as there; NULL for defaults. Its cancel switch must live until the request's last event
+ * options           NULL for defaults
+ *
+ * Statuses: those of nanochat_generation_start(); BUDGET_EXCEEDED (it could never run: the message has what it needs
+ * and what there is); QUEUE_FULL. Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_scheduler_submit(const nanochat_scheduler *scheduler,
+                                                       const int32_t *prompt, size_t n_prompt,
+                                                       const nanochat_generation_options *generation,
+                                                       const nanochat_request_options *options,
+                                                       nanochat_request **out_request, nanochat_error **error);
+
+/* The same from text, encoded with NANOCHAT_ENCODE_ADD_SPECIALS. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_scheduler_submit_text(const nanochat_scheduler *scheduler,
+                                                            const char *prompt, size_t prompt_size,
+                                                            const nanochat_generation_options *generation,
+                                                            const nanochat_request_options *options,
+                                                            nanochat_request **out_request,
+                                                            nanochat_error **error);
+
+/* Ends the request if need be, gives its memory back and forgets its events. */
+NANOCHAT_API void nanochat_request_free(nanochat_request *request);
+
+/* The next event of this request, as nanochat_generation_next(). A request that fails does so alone: its last event
+ * has NANOCHAT_FINISH_ERROR and no token, and the call returns NANOCHAT_OK. A status of the call itself is no request's
+ * end: the pass could not run, and the call can be made again.
+ * Statuses: INVALID_ARGUMENT, INVALID_STATE (the request waits in the queue while all that run are paused, see
+ * max_unread_events), BUDGET_EXCEEDED, WORKING_MEMORY_EXHAUSTED, OUT_OF_MEMORY. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_request_next(nanochat_request *request,
+                                                   nanochat_generation_event *event, nanochat_error **error);
+
+/* The next event of whichever request has one; requests take turns.
+ *
+ * request       in: NULL, or the request that the last call gave, which the caller is done with (its event's text is valid
+ *               until now); out: the request of the event, which no other caller of this function gets before it is
+ *               given back so; NULL after a failure. Free it instead if it is of no more use, and set NULL
+ * wait_seconds  how long to wait for a submit if there is nothing to do: 0: not at all; INFINITY: for ever. It does not
+ *               bound the passes that an event takes. *request is NULL if the time is over
+ *
+ * Statuses: INVALID_ARGUMENT, BUDGET_EXCEEDED, WORKING_MEMORY_EXHAUSTED, OUT_OF_MEMORY. Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_scheduler_next(const nanochat_scheduler *scheduler, double wait_seconds,
+                                                     nanochat_request **request,
+                                                     nanochat_generation_event *event, nanochat_error **error);
+
+/* Makes the request fail with CANCELLED before the next pass. NULL is legal. Thread-safe. Since 0.1. */
+NANOCHAT_API void nanochat_request_cancel(const nanochat_request *request);
+
+/* The caller's number of a request; NULL gives 0. Thread-safe. Since 0.1. */
+NANOCHAT_API uint64_t nanochat_request_tag(const nanochat_request *request);
+
+/* NANOCHAT_OK, or the status and the error with which the request failed: INVALID_ARGUMENT (its logits were not
+ * finite), CANCELLED, DEADLINE_EXCEEDED, WORKING_MEMORY_EXHAUSTED, OUT_OF_MEMORY. Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_request_result(const nanochat_request *request, nanochat_error **error);
+
+typedef struct nanochat_request_info {
+  size_t struct_size;
+  uint64_t tag;
+  int64_t prompt_tokens;
+  int64_t shared_tokens; /* of these, taken from the prefix cache or computed once for several requests */
+  int64_t generated_tokens;
+  int64_t drafted_tokens;  /* guessed */
+  int64_t accepted_tokens; /* guessed right */
+  double queue_seconds;
+  double prompt_seconds; /* then, until the first token */
+  double decode_seconds; /* all tokens after the first */
+  int32_t finish;        /* enum nanochat_finish_values */
+  nanochat_status status;
+} nanochat_request_info;
+
+/* What it took so far, which may be ahead of the events taken. The caller sets info->struct_size.
+ * Statuses: INVALID_ARGUMENT. Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_request_describe(const nanochat_request *request,
+                                                       nanochat_request_info *info, nanochat_error **error);
+
+typedef struct nanochat_scheduler_info {
+  size_t struct_size;
+  int64_t waiting_requests;
+  int64_t running_requests;
+  int64_t finished_requests; /* ended in whatever way */
+  int64_t failed_requests;   /* of these, with an error */
+  int64_t passes;
+  int64_t rows;            /* of all passes: rows / passes is how full they were */
+  int64_t prompt_tokens;   /* computed */
+  int64_t shared_tokens;   /* of prompts, not computed */
+  int64_t decoded_tokens;  /* generated */
+  int64_t drafted_tokens;  /* guessed */
+  int64_t accepted_tokens; /* guessed right */
+  uint64_t kv_budget_bytes;
+  uint64_t kv_promised_bytes;  /* what the running requests have or may come to need */
+  uint64_t prefix_cache_bytes; /* kept for later requests besides */
+  int64_t prefix_evictions;    /* pages of the prefix cache that made room */
+} nanochat_scheduler_info;
+
+/* Where the scheduler stands after its last pass. The caller sets info->struct_size. Statuses: INVALID_ARGUMENT.
+ * Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_scheduler_describe(const nanochat_scheduler *scheduler,
+                                                         nanochat_scheduler_info *info,
+                                                         nanochat_error **error);
 
 /* ======================================================================================================== *
  * Embeddings: texts to vectors

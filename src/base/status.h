@@ -35,9 +35,11 @@ enum class Status : int32_t {
   cuda_query_failed = 46,
   vram_allocation_failed = 47,
   thread_failed = 48,
+  queue_full = 49,
   // 60..79: control
   cancelled = 60,
   load_timeout = 61,
+  deadline_exceeded = 62,
   // 80..99: internal
   internal = 80,
   registry_lock_poisoned = 81,

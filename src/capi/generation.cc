@@ -1,55 +1,14 @@
 #include "infer/generation.h"
 
 #include "capi/arguments.h"
+#include "capi/generation_exchange.h"
 #include "capi/guard.h"
 
 using namespace nanochat;
 
 namespace {
 
-constexpr size_t kGenerationOptionsSize = 152;
-constexpr size_t kEventSize = 72;
 constexpr size_t kGenerationInfoSize = 48;
-constexpr int32_t kMostLogprobs = 20;
-
-SamplerOptions import_sampler(const nanochat_generation_options& known) {
-  require_enum(known.top_logprobs, kMostLogprobs, "nanochat_generation_options.top_logprobs");
-  SamplerOptions sampler;
-  sampler.seed = known.seed;
-  sampler.stream = known.stream;
-  sampler.temperature = known.temperature;
-  sampler.top_k = known.top_k;
-  if (known.top_p != 0.0F) sampler.top_p = known.top_p;
-  sampler.min_p = known.min_p;
-  if (known.repetition_penalty != 0.0F) sampler.repetition_penalty = known.repetition_penalty;
-  sampler.presence_penalty = known.presence_penalty;
-  sampler.frequency_penalty = known.frequency_penalty;
-  sampler.top_logprobs = known.top_logprobs;
-  const auto tokens = import_array(known.logit_bias_tokens, known.n_logit_bias,
-                                   "nanochat_generation_options.logit_bias_tokens");
-  const auto values = import_array(known.logit_bias_values, known.n_logit_bias,
-                                   "nanochat_generation_options.logit_bias_values");
-  for (size_t i = 0; i < tokens.size(); ++i) sampler.logit_bias.emplace_back(tokens[i], values[i]);
-  return sampler;
-}
-
-GenerationOptions import(const nanochat_generation_options& known) {
-  require_enum(known.overflow, NANOCHAT_OVERFLOW_SLIDE, "nanochat_generation_options.overflow");
-  require_enum(known.tools, NANOCHAT_TOOL_CALCULATOR, "nanochat_generation_options.tools");
-  require_zero(known.reserved, "nanochat_generation_options.reserved");
-  GenerationOptions options;
-  options.sampler = import_sampler(known);
-  options.max_tokens = known.max_tokens;
-  options.stop_tokens =
-      import_array(known.stop_tokens, known.n_stop_tokens, "nanochat_generation_options.stop_tokens");
-  options.stop_strings =
-      import_strings(known.stop_strings, known.n_stop_strings, "nanochat_generation_options.stop_strings");
-  options.overflow = static_cast<Overflow>(known.overflow);
-  if (known.n_keep != 0) options.n_keep = known.n_keep;
-  options.end_tokens = known.ignore_end == 0 ? EndTokens::stop : EndTokens::ignore;
-  options.tools = static_cast<Tools>(known.tools);
-  return options;
-}
 
 std::unique_ptr<nanochat_generation> start(nanochat_session& session, const nanochat_tokenizer* tokenizer,
                                            std::vector<int32_t> prompt,
@@ -60,31 +19,12 @@ std::unique_ptr<nanochat_generation> start(nanochat_session& session, const nano
   handle->watch = make_watch(nullptr, nullptr, known.cancel);
   handle->generation = std::make_unique<Generation>(
       session.session, tokenizer == nullptr ? nullptr : require_handle(tokenizer, "tokenizer").tokenizer,
-      std::move(prompt), import(known));
+      std::move(prompt), import_generation(known));
   return handle;
 }
 
 nanochat_generation_event next_event(nanochat_generation& handle) {
-  handle.event = handle.generation->next(handle.watch);
-  const GenerationEvent& event = handle.event;
-  handle.top_tokens.clear();
-  handle.top_logprobs.clear();
-  for (const auto& [token, logprob] : event.top) {
-    handle.top_tokens.push_back(token);
-    handle.top_logprobs.push_back(logprob);
-  }
-  nanochat_generation_event out{};
-  out.text = event.text.c_str();
-  out.text_size = event.text.size();
-  out.top_tokens = handle.top_tokens.data();
-  out.top_logprobs = handle.top_logprobs.data();
-  out.n_top = handle.top_tokens.size();
-  out.index = event.index;
-  out.token = event.token;
-  out.logprob = event.logprob;
-  out.finish = static_cast<int32_t>(event.finish);
-  out.forced = event.forced ? 1 : 0;
-  return out;
+  return show_event(handle.generation->next(handle.watch), handle.shown);
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 
 #include "base/cancel.h"
 #include "base/log.h"
+#include "infer/batch_scheduler.h"
 #include "infer/embed.h"
 #include "infer/generation.h"
 #include "infer/session.h"
@@ -38,6 +39,20 @@ struct RuntimeCore {
 };
 using SharedCore = std::shared_ptr<const RuntimeCore>;
 
+inline constexpr size_t kMostLogprobs = 20;
+
+// Owns what the last public event points to. Room is there from the beginning: an event that is taken must
+// not be lost for want of memory.
+struct ShownEvent {
+  ShownEvent() {
+    top_tokens.reserve(kMostLogprobs);
+    top_logprobs.reserve(kMostLogprobs);
+  }
+  GenerationEvent event;
+  std::vector<int32_t> top_tokens;
+  std::vector<float> top_logprobs;
+};
+
 }  // namespace nanochat
 
 struct nanochat_runtime {
@@ -63,9 +78,21 @@ struct nanochat_generation {
   nanochat::SharedCore core;
   std::unique_ptr<nanochat::Generation> generation;
   nanochat::Watch watch;
-  nanochat::GenerationEvent event;  // owns what the last public event points to
-  std::vector<int32_t> top_tokens;
-  std::vector<float> top_logprobs;
+  nanochat::ShownEvent shown;
+};
+
+struct nanochat_scheduler {
+  nanochat::SharedCore core;
+  std::shared_ptr<nanochat::BatchScheduler> scheduler;
+  std::shared_ptr<const nanochat::Tokenizer> tokenizer;
+};
+
+struct nanochat_request {
+  nanochat::SharedCore core;
+  std::shared_ptr<nanochat::BatchScheduler> scheduler;
+  std::shared_ptr<nanochat::BatchRequest> request;
+  uint64_t tag = 0;
+  nanochat::ShownEvent shown;
 };
 
 struct nanochat_embeddings {

@@ -44,8 +44,10 @@ constexpr StatusFacts kFacts[] = {
     {NANOCHAT_STATUS_CUDA_QUERY_FAILED, "CUDA_QUERY_FAILED", "ERR-WARM-CUDA-QUERY", "CUDA"},
     {NANOCHAT_STATUS_VRAM_ALLOCATION_FAILED, "VRAM_ALLOCATION_FAILED", "ERR-WARM-VRAM-ALLOC", "MEMORY"},
     {NANOCHAT_STATUS_THREAD_FAILED, "THREAD_FAILED", "ERR-THREAD-FAILED", "RESOURCE"},
+    {NANOCHAT_STATUS_QUEUE_FULL, "QUEUE_FULL", "ERR-QUEUE-FULL", "RESOURCE"},
     {NANOCHAT_STATUS_CANCELLED, "CANCELLED", "ERR-CANCELLED", "CONTROL"},
     {NANOCHAT_STATUS_LOAD_TIMEOUT, "LOAD_TIMEOUT", "ERR-WARM-LOAD-TIMEOUT", "TIMEOUT"},
+    {NANOCHAT_STATUS_DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED", "ERR-DEADLINE-EXCEEDED", "TIMEOUT"},
     {NANOCHAT_STATUS_INTERNAL, "INTERNAL", "ERR-INTERNAL", "INTERNAL"},
     {NANOCHAT_STATUS_REGISTRY_LOCK_POISONED, "REGISTRY_LOCK_POISONED", "ERR-WARM-REGISTRY-POISON",
      "REGISTRY"},
@@ -96,6 +98,7 @@ static_assert(static_cast<int>(Status::working_memory_exhausted) == NANOCHAT_STA
 static_assert(static_cast<int>(Status::buffer_too_small) == NANOCHAT_STATUS_BUFFER_TOO_SMALL);
 static_assert(static_cast<int>(Status::context_full) == NANOCHAT_STATUS_CONTEXT_FULL);
 static_assert(static_cast<int>(Status::thread_failed) == NANOCHAT_STATUS_THREAD_FAILED);
+static_assert(static_cast<int>(Status::queue_full) == NANOCHAT_STATUS_QUEUE_FULL);
 static_assert(static_cast<int>(Status::cancelled) == NANOCHAT_STATUS_CANCELLED);
 static_assert(static_cast<int>(Status::internal) == NANOCHAT_STATUS_INTERNAL);
 static_assert(static_cast<int>(Status::model_file_missing) == NANOCHAT_STATUS_MODEL_FILE_MISSING);

@@ -15,7 +15,7 @@
 namespace nanochat {
 
 enum class Overflow : int32_t { stop = 0, slide = 1 };
-enum class Finish : int32_t { none = 0, stop = 1, string = 2, length = 3, context = 4 };
+enum class Finish : int32_t { none = 0, stop = 1, string = 2, length = 3, context = 4, error = 5 };
 enum class EndTokens : int32_t { stop = 0, ignore = 1 };
 enum class Tools : uint32_t { none = 0, calculator = 1 };
 

@@ -73,6 +73,13 @@ void check_sequences(const Model& model, std::span<const SequenceInput> sequence
     }
     caches.push_back(sequence.cache);
   }
+  for (const KvCache* cache : caches) {
+    if (cache->options().dtype == caches.front()->options().dtype) continue;
+    throw Error(Status::invalid_argument)
+        .subject("sequence")
+        .say("KV caches of {} and {} cannot be in one pass", dtype_name(caches.front()->options().dtype),
+             dtype_name(cache->options().dtype));
+  }
   std::sort(caches.begin(), caches.end());
   if (std::adjacent_find(caches.begin(), caches.end()) != caches.end()) {
     throw Error(Status::invalid_argument).subject("sequence").say("one KV cache is used by two sequences");
@@ -141,11 +148,8 @@ class ChunkPass {
     for (const Part& part : parts_) {
       const KvCache& cache = *part.sequence->cache;
       const int64_t position = cache.length() + part.first_token;
-      const float* previous = nullptr;
-      if (cache.embeddings() != nullptr && position > 0) {
-        previous = cache.embeddings() + (position - 1) * config_.n_embd;
-      }
-      rows_.push_back({part.first_row, part.n_rows, position, cache.capacity(), nullptr, nullptr, previous});
+      const float* previous = position > 0 ? cache.embedding(position - 1) : nullptr;
+      rows_.push_back({part.first_row, part.n_rows, position, cache.page_addresses(), previous});
       for (int64_t i = 0; i < part.n_rows; ++i) {
         ids_.push_back(part.sequence->tokens[static_cast<size_t>(part.first_token + i)]);
         positions_.push_back(static_cast<int32_t>(position + i));
@@ -233,9 +237,15 @@ class ChunkPass {
 
   void keep_embeddings() {
     for (size_t i = 0; i < parts_.size(); ++i) {
-      device_.copy(parts_[i].sequence->cache->embeddings() + rows_[i].position * config_.n_embd,
-                   buffers_.embedding + rows_[i].first_row * config_.n_embd,
-                   static_cast<size_t>(rows_[i].n_rows * config_.n_embd) * sizeof(float));
+      const KvCache& cache = *parts_[i].sequence->cache;
+      const SequenceRows& rows = rows_[i];
+      for (int64_t row = 0; row < rows.n_rows;) {  // up to the end of a page at a time
+        const int64_t position = rows.position + row;
+        const int64_t n = std::min(kPagePositions - position % kPagePositions, rows.n_rows - row);
+        device_.copy(cache.embedding(position), buffers_.embedding + (rows.first_row + row) * config_.n_embd,
+                     static_cast<size_t>(n * config_.n_embd) * sizeof(float));
+        row += n;
+      }
     }
   }
 
@@ -274,12 +284,11 @@ class ChunkPass {
       kernels_.rms_norm(device_, q, width, q, width, n_rows_, n_rotated, config_.head_dim, config_.norm_eps,
                         config_.qk_gain, nullptr);
     }
-    for (size_t part = 0; part < parts_.size(); ++part) {
-      rows_[part].k = parts_[part].sequence->cache->k(i);
-      rows_[part].v = parts_[part].sequence->cache->v(i);
-    }
-    const AttentionShape shape{config_.n_head, config_.n_kv_head, config_.head_dim,
-                               config_.window_left[static_cast<size_t>(i)], config_.attn_scale};
+    const KvCache& cache = *parts_.front().sequence->cache;  // of the same dtype as all others
+    const AttentionShape shape{config_.n_head,       config_.n_kv_head,
+                               config_.head_dim,     config_.window_left[static_cast<size_t>(i)],
+                               config_.attn_scale,   cache.options().dtype,
+                               cache.layer_offset(i)};
     kernels_.kv_append(device_, rows_, shape, k, v, width);
     kernels_.attention(device_, rows_, shape, q, width, buffers_.attention, q_width);
   }
@@ -345,6 +354,7 @@ void forward(const Model& model, std::span<const SequenceInput> sequences, float
              const Trace& trace, PassOutput what) {
   check_sequences(model, sequences, output);
   if (sequences.empty()) return;
+  for (const SequenceInput& sequence : sequences) sequence.cache->prepare(std::ssize(sequence.tokens));
   const auto chunks = cut_into_chunks(sequences);
   const ForwardSizes sizes = largest_sizes(chunks, what);
   Memory& memory = model.device().memory();

@@ -1,46 +1,90 @@
 #include "model/kv_cache.h"
 
+#include <cstring>
+#include <utility>
+
 #include "base/error.h"
 #include "model/weight_layout.h"
 
 namespace nanochat {
 
-KvCache::KvCache(std::shared_ptr<const Model> model, int64_t capacity)
-    : model_(std::move(model)), capacity_(capacity) {
+KvCache::KvCache(std::shared_ptr<const Model> model, int64_t capacity, const KvOptions& options,
+                 std::span<const KvPage> prefix)
+    : model_(std::move(model)), capacity_(capacity), options_(options) {
   const int64_t most = model_->weights().n_rope_positions;
   if (capacity < 1 || capacity > most) {
     throw Error(Status::out_of_range)
         .subject("capacity")
         .say("capacity of a KV cache is {} positions, this model has 1 to {}", capacity, most);
   }
-  const uint64_t n_bytes = static_cast<uint64_t>(capacity) * kv_bytes_per_token(model_->config());
-  block_ = model_->device().memory().allocate(PoolKind::working, n_bytes, "KV cache");
+  if (options.dtype != DType::f32 && options.dtype != DType::bf16 && options.dtype != DType::i8) {
+    throw Error(Status::invalid_argument)
+        .subject("KV cache")
+        .say("a KV cache of {} is not possible, expected F32, BF16 or I8", dtype_name(options.dtype));
+  }
+  if (std::ssize(prefix) > capacity / kPagePositions) {
+    throw Error(Status::invalid_argument)
+        .subject("KV cache")
+        .say("{} full pages do not fit into a capacity of {}", prefix.size(), capacity);
+  }
+  page_bytes_ = nanochat::page_bytes(model_->config(), options.dtype);
+  const int64_t n_pages = page_count(capacity);
+  pages_.reserve(static_cast<size_t>(n_pages));
+  addresses_.reserve(static_cast<size_t>(n_pages));
+  for (const KvPage& page : prefix) {
+    if (!page || &page.model() != model_.get() || page.dtype() != options.dtype) {
+      throw Error(Status::invalid_argument)
+          .subject("KV cache")
+          .say("page {} belongs to another model or another type of KV cache", pages_.size());
+    }
+    put_page(std::ssize(pages_), page);
+  }
+  length_ = std::ssize(prefix) * kPagePositions;
+  if (options.reserve == KvReserve::at_once) take_pages(std::ssize(prefix), n_pages, kNoPage);
 }
 
-float* KvCache::k(int64_t layer) const {
-  return block_.as<float>() + 2 * layer * capacity_ * model_->config().n_kv_width();
+void KvCache::put_page(int64_t index, KvPage page) noexcept {
+  std::byte* const address = page.data();
+  if (index == std::ssize(pages_)) {
+    pages_.push_back(std::move(page));
+    addresses_.push_back(address);
+  } else {
+    pages_[static_cast<size_t>(index)] = std::move(page);
+    addresses_[static_cast<size_t>(index)] = address;
+  }
 }
 
-float* KvCache::v(int64_t layer) const { return k(layer) + capacity_ * model_->config().n_kv_width(); }
+void KvCache::take_pages(int64_t first, int64_t end, int64_t copied) {
+  std::vector<std::pair<int64_t, KvPage>> taken;
+  for (int64_t index = first; index < end; ++index) {
+    if (index < n_pages() && !pages_[static_cast<size_t>(index)].is_shared()) continue;
+    taken.emplace_back(index, KvPage::allocate(model_, options_.dtype));
+  }
+  for (auto& [index, page] : taken) {
+    if (index == copied && index < n_pages()) {
+      Device& device = model_->device();
+      device.copy(page.data(), addresses_[static_cast<size_t>(index)], page_bytes_);
+      device.synchronize();  // before somebody else may write what we let go
+    }
+    put_page(index, std::move(page));
+  }
+}
 
-float* KvCache::embeddings() const {
-  return model_->config().smear_channels > 0 ? k(model_->config().n_layer) : nullptr;
+void KvCache::prepare(int64_t n_tokens) {
+  if (n_tokens > 0)
+    take_pages(length_ / kPagePositions, page_count(length_ + n_tokens), length_ / kPagePositions);
 }
 
 KvCache KvCache::clone() const {
-  KvCache copy(model_, capacity_);
-  const ModelConfig& config = model_->config();
-  Device& device = model_->device();
-  const auto head_bytes = static_cast<size_t>(length_ * config.head_dim) * sizeof(float);
-  for (int64_t plane = 0; plane < 2 * config.n_layer * config.n_kv_head && head_bytes > 0; ++plane) {
-    const int64_t offset = plane * capacity_ * config.head_dim;
-    device.copy(copy.k(0) + offset, k(0) + offset, head_bytes);
+  const int64_t n_full = n_full_pages();
+  KvCache copy(model_, capacity_, options_, std::span(pages_).first(static_cast<size_t>(n_full)));
+  if (length_ > copy.length_) {
+    copy.prepare(length_ - copy.length_);
+    Device& device = model_->device();
+    device.copy(copy.addresses_[static_cast<size_t>(n_full)], addresses_[static_cast<size_t>(n_full)],
+                page_bytes_);
+    device.synchronize();
   }
-  if (embeddings() != nullptr && length_ > 0) {
-    device.copy(copy.embeddings(), embeddings(),
-                static_cast<size_t>(length_ * config.n_embd) * sizeof(float));
-  }
-  device.synchronize();
   copy.length_ = length_;
   return copy;
 }
@@ -54,48 +98,21 @@ void KvCache::truncate(int64_t length) {
   length_ = length;
 }
 
-std::vector<std::byte> KvCache::serialize() const {
-  const ModelConfig& config = model_->config();
-  Device& device = model_->device();
-  const auto head_bytes = static_cast<size_t>(length_ * config.head_dim) * sizeof(float);
-  std::vector<std::byte> bytes(static_cast<size_t>(length_) * kv_bytes_per_token(config));
-  if (bytes.empty()) return bytes;
-  std::byte* out = bytes.data();
-  for (int64_t plane = 0; plane < 2 * config.n_layer * config.n_kv_head; ++plane, out += head_bytes) {
-    device.copy_to_host(out, k(0) + plane * capacity_ * config.head_dim, head_bytes);
+void KvCache::release_unused() noexcept {
+  if (options_.reserve == KvReserve::at_once) return;
+  const auto n = static_cast<size_t>(page_count(length_));
+  while (pages_.size() > n) {
+    pages_.pop_back();
+    addresses_.pop_back();
   }
-  if (embeddings() != nullptr) {
-    device.copy_to_host(out, embeddings(), static_cast<size_t>(length_ * config.n_embd) * sizeof(float));
-  }
-  device.synchronize();
-  return bytes;
 }
 
-void KvCache::deserialize(std::span<const std::byte> bytes, int64_t length) {
+float* KvCache::embedding(int64_t position) const {
   const ModelConfig& config = model_->config();
-  if (length < 0 || length > capacity_) {
-    throw Error(Status::context_full)
-        .subject("length")
-        .say("a stored KV cache has {} positions, this one has room for {}", length, capacity_);
-  }
-  const uint64_t expected = static_cast<uint64_t>(length) * kv_bytes_per_token(config);
-  if (bytes.size() != expected) {
-    throw Error(Status::format_invalid)
-        .subject("KV cache")
-        .say("a stored KV cache of {} positions has {} bytes, expected {}", length, bytes.size(), expected);
-  }
-  Device& device = model_->device();
-  const auto head_bytes = static_cast<size_t>(length * config.head_dim) * sizeof(float);
-  const std::byte* in = bytes.data();
-  for (int64_t plane = 0; plane < 2 * config.n_layer * config.n_kv_head && length > 0;
-       ++plane, in += head_bytes) {
-    device.copy_to_device(k(0) + plane * capacity_ * config.head_dim, in, head_bytes);
-  }
-  if (embeddings() != nullptr && length > 0) {
-    device.copy_to_device(embeddings(), in, static_cast<size_t>(length * config.n_embd) * sizeof(float));
-  }
-  device.synchronize();
-  length_ = length;
+  if (config.smear_channels == 0) return nullptr;
+  std::byte* const page = addresses_[static_cast<size_t>(position / kPagePositions)];
+  return reinterpret_cast<float*>(page + page_embeddings_offset(config, options_.dtype)) +
+         position % kPagePositions * config.n_embd;
 }
 
 }  // namespace nanochat

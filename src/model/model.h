@@ -25,7 +25,7 @@ struct ModelOptions {
 struct ModelPlan {
   uint64_t file_bytes;
   uint64_t weight_bytes;        // model pool
-  uint64_t kv_bytes_per_token;  // session, per position of its capacity
+  uint64_t kv_bytes_per_token;  // session, per position of its capacity, in pages of 64
   uint64_t working_bytes;       // the largest forward pass's activations
   int64_t n_parameters;
   uint64_t bytes_per_decoded_token;  // weights read for one token at batch 1: the bandwidth floor

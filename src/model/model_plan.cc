@@ -4,6 +4,7 @@
 #include "model/arena.h"
 #include "model/config_formats.h"
 #include "model/decoder.h"
+#include "model/kv_page.h"
 #include "model/weight_layout.h"
 
 namespace nanochat {
@@ -70,9 +71,8 @@ int64_t rope_positions(const ModelConfig& config) {
   return config.format == ModelFormat::hf_llama ? config.sequence_len : kRopeContexts * config.sequence_len;
 }
 
-uint64_t kv_bytes_per_token(const ModelConfig& config) {
-  const int64_t smear = config.smear_channels > 0 ? config.n_embd : 0;
-  return static_cast<uint64_t>(config.n_layer * 2 * config.n_kv_width() + smear) * sizeof(float);
+uint64_t kv_bytes_per_token(const ModelConfig& config, DType dtype) {
+  return page_bytes(config, dtype) / kPagePositions;
 }
 
 WeightLayout lay_out_weights(const ModelConfig& config, std::span<const TensorSlot> slots,
@@ -141,7 +141,7 @@ ModelPlan plan_model(const ModelConfig& config, std::span<const TensorSlot> slot
   const WeightLayout layout = lay_out_weights(config, slots, stored, options, nullptr);
   ModelPlan plan{};
   plan.weight_bytes = Memory::allocation_bytes(PoolKind::model, layout.n_bytes);
-  plan.kv_bytes_per_token = kv_bytes_per_token(config);
+  plan.kv_bytes_per_token = kv_bytes_per_token(config, DType::f32);
   plan.working_bytes = Memory::allocation_bytes(
       PoolKind::working, lay_out_forward(config, {kForwardRows, kForwardRows}, nullptr).n_bytes);
   for (size_t i = 0; i < slots.size(); ++i) {

@@ -48,6 +48,6 @@ struct ForwardBuffers {
 ForwardBuffers lay_out_forward(const ModelConfig& config, const ForwardSizes& sizes, void* base);
 
 int64_t rope_positions(const ModelConfig& config);
-uint64_t kv_bytes_per_token(const ModelConfig& config);
+uint64_t kv_bytes_per_token(const ModelConfig& config, DType dtype);  // of a page, divided by its positions
 
 }  // namespace nanochat

@@ -8,10 +8,12 @@
 // never on the number of rows, their neighbours, the number of threads or the size of a cache.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 
 #include "tensor/dtype.h"
+#include "tensor/kv_page.h"
 
 namespace nanochat {
 
@@ -45,21 +47,23 @@ struct PackedMatrix {
 
 enum class LinearOutput : int32_t { store, add };
 
-// Rows of a batch that belong to one sequence, and that sequence's cache of one layer.
+// Rows of a batch that belong to one sequence, and that sequence's KV cache.
 struct SequenceRows {
   int64_t first_row;  // in the batch
   int64_t n_rows;
-  int64_t position;       // of first_row in the sequence; rows follow each other
-  int64_t capacity;       // of k and v, in positions
-  float* k;               // [n_kv_head][capacity][head_dim]
-  float* v;               // the same
-  const float* previous;  // smear: the un-smeared embedding before first_row; nullptr at the start
+  int64_t position;         // of first_row in the sequence; rows follow each other
+  std::byte* const* pages;  // host array of device memory: pages[p / 64] has position p; see kv_page.h
+  const float* previous;    // smear: the un-smeared embedding before first_row; nullptr at the start
 };
 
 struct AttentionShape {
   int64_t n_head, n_kv_head, head_dim;
   int64_t window_left;  // a query at p sees keys max(0, p - window_left)..p; -1: all
   float scale;
+  DType kv_dtype = DType::f32;  // of the pages: f32, bf16 or i8
+  int64_t layer_offset = 0;     // of this layer's part in a page, in bytes
+
+  KvLayout kv_layout() const { return {kv_dtype, n_kv_head, head_dim}; }
 };
 
 struct MeasuredRates {
@@ -105,7 +109,8 @@ struct Kernels {
   //   y1 = x1 cos + x2 sin,  y2 = x2 cos - x1 sin     (Llama's direction: negate the sin table)
   void (*rope)(Device&, float* x, int64_t ldx, std::span<const int32_t> positions, int64_t n_heads,
                int64_t head_dim, const float* cos, const float* sin);
-  // Copies each row's k and v [n_kv_head * head_dim] into its sequence's cache at its position.
+  // Puts each row's k and v [n_kv_head * head_dim] into its sequence's pages at its position, converted to
+  // their dtype.
   void (*kv_append)(Device&, std::span<const SequenceRows> sequences, const AttentionShape& shape,
                     const float* k, const float* v, int64_t ld);
   // y[row] = softmax(scale * q k^T) v over the cached keys up to the row's own position, within the window.

@@ -2,25 +2,56 @@
 #include <vector>
 
 #include "kernels/cpu/reference.h"
-#include "kernels/split_work.h"
+#include "tensor/device.h"
 
 namespace nanochat::reference {
 
 namespace {
 
-float dot(const float* a, const float* b, int64_t n) {
-  float sum = 0.0F;
-  for (int64_t i = 0; i < n; ++i) sum += a[i] * b[i];
-  return sum;
-}
+// Keys and values of one head, wherever a page has them.
+class HeadPages {
+ public:
+  HeadPages(const SequenceRows& sequence, const AttentionShape& shape, int64_t head)
+      : pages_(sequence.pages), shape_(shape), layout_(shape.kv_layout()), head_(head) {}
+
+  float key(int64_t position, int64_t i) const {
+    return element(position, layout_.k_offset(head_), layout_.k_index(position % kPagePositions, i),
+                   layout_.k_scale_offset(head_));
+  }
+  float value(int64_t position, int64_t i) const {
+    return element(position, layout_.v_offset(head_), layout_.v_index(position % kPagePositions, i),
+                   layout_.v_scale_offset(head_));
+  }
+
+ private:
+  float element(int64_t position, int64_t offset, int64_t index, int64_t scale_offset) const {
+    const std::byte* layer = pages_[position / kPagePositions] + shape_.layer_offset;
+    switch (layout_.dtype) {
+      case DType::bf16:
+        return float_from_bf16(reinterpret_cast<const uint16_t*>(layer + offset)[index]);
+      case DType::i8:
+        return static_cast<float>(reinterpret_cast<const int8_t*>(layer + offset)[index]) *
+               reinterpret_cast<const float*>(layer + scale_offset)[position % kPagePositions];
+      default:
+        return reinterpret_cast<const float*>(layer + offset)[index];
+    }
+  }
+
+  std::byte* const* pages_;
+  const AttentionShape& shape_;
+  KvLayout layout_;
+  int64_t head_;
+};
 
 // One query against keys first..last of one head: scores, their softmax, the weighted sum of values.
-void attend(const float* q, const float* k, const float* v, int64_t first, int64_t last,
-            const AttentionShape& shape, std::vector<float>& scores, float* y) {
+void attend(const float* q, const HeadPages& pages, int64_t first, int64_t last, const AttentionShape& shape,
+            std::vector<float>& scores, float* y) {
   scores.clear();
   float largest = -INFINITY;
   for (int64_t key = first; key <= last; ++key) {
-    scores.push_back(shape.scale * dot(q, k + key * shape.head_dim, shape.head_dim));
+    float sum = 0.0F;
+    for (int64_t i = 0; i < shape.head_dim; ++i) sum += q[i] * pages.key(key, i);
+    scores.push_back(shape.scale * sum);
     largest = std::max(largest, scores.back());
   }
   float total = 0.0F;
@@ -28,7 +59,7 @@ void attend(const float* q, const float* k, const float* v, int64_t first, int64
   for (int64_t i = 0; i < shape.head_dim; ++i) y[i] = 0.0F;
   for (int64_t key = first; key <= last; ++key) {
     const float weight = scores[static_cast<size_t>(key - first)] / total;
-    for (int64_t i = 0; i < shape.head_dim; ++i) y[i] += weight * v[key * shape.head_dim + i];
+    for (int64_t i = 0; i < shape.head_dim; ++i) y[i] += weight * pages.value(key, i);
   }
 }
 
@@ -44,9 +75,8 @@ void attention(Device& device, std::span<const SequenceRows> sequences, const At
         const int64_t row = unit / shape.n_head, head = unit % shape.n_head;
         const int64_t position = sequence.position + row;
         const int64_t first = shape.window_left < 0 ? 0 : std::max<int64_t>(0, position - shape.window_left);
-        const int64_t cache = head / group * sequence.capacity * shape.head_dim;
         const int64_t batch_row = sequence.first_row + row;
-        attend(q + batch_row * ldq + head * shape.head_dim, sequence.k + cache, sequence.v + cache, first,
+        attend(q + batch_row * ldq + head * shape.head_dim, HeadPages(sequence, shape, head / group), first,
                position, shape, scores, y + batch_row * ldy + head * shape.head_dim);
       }
     });

@@ -11,19 +11,26 @@ NANOCHAT_ON_EVERY_ISA(Attention);
 // One sequence: its q, k, v rows from position 0 on, and its cache.
 struct Sequence {
   AttentionShape shape;
-  int64_t length, capacity;
-  std::vector<float> q, k, v;           // [length, heads * head_dim]
-  std::vector<float> k_cache, v_cache;  // [n_kv_head][capacity][head_dim]
+  int64_t length;
+  std::vector<float> q, k, v;             // [length, heads * head_dim]
+  std::vector<std::vector<float>> pages;  // of one layer, which begins after kBefore bytes
+  static constexpr int64_t kBefore = 256;
 
   Sequence(const AttentionShape& of, int64_t n, uint64_t seed)
       : shape(of),
         length(n),
-        capacity(n + 3),
         q(random_floats(seed, n * of.n_head * of.head_dim, 3.0F)),
         k(random_floats(seed + 1, n * of.n_kv_head * of.head_dim, 3.0F)),
-        v(random_floats(seed + 2, n * of.n_kv_head * of.head_dim)),
-        k_cache(static_cast<size_t>(capacity * of.n_kv_head * of.head_dim), NAN),
-        v_cache(k_cache) {}
+        v(random_floats(seed + 2, n * of.n_kv_head * of.head_dim)) {
+    shape.layer_offset = kBefore;
+    const auto n_floats = static_cast<size_t>(kBefore + shape.kv_layout().layer_bytes()) / 4;
+    pages.assign(static_cast<size_t>(page_count(n + 3)), std::vector<float>(n_floats, NAN));
+  }
+  std::vector<std::byte*> addresses() {
+    std::vector<std::byte*> all;
+    for (std::vector<float>& page : pages) all.push_back(reinterpret_cast<std::byte*>(page.data()));
+    return all;
+  }
   int64_t q_width() const { return shape.n_head * shape.head_dim; }
   int64_t kv_width() const { return shape.n_kv_head * shape.head_dim; }
 };
@@ -37,16 +44,17 @@ struct Part {
 std::vector<float> feed(Device& device, const std::vector<Part>& parts) {
   const Sequence& any = *parts.front().sequence;
   std::vector<SequenceRows> rows;
+  std::vector<std::vector<std::byte*>> addresses;
+  addresses.reserve(parts.size());
   std::vector<float> q, k, v;
   int64_t n_rows = 0;
   for (const Part& part : parts) {
     Sequence& s = *part.sequence;
+    addresses.push_back(s.addresses());
     rows.push_back({.first_row = n_rows,
                     .n_rows = part.n_rows,
                     .position = part.position,
-                    .capacity = s.capacity,
-                    .k = s.k_cache.data(),
-                    .v = s.v_cache.data(),
+                    .pages = addresses.back().data(),
                     .previous = nullptr});
     const auto append = [&](std::vector<float>& to, const std::vector<float>& from, int64_t width) {
       to.insert(to.end(), from.begin() + part.position * width,
@@ -199,24 +207,30 @@ TEST_P(Attention, AScoreFarAboveTheOthersTakesAllTheWeight) {
   }
 }
 
-TEST_P(Attention, AppendedRowsLieInTheCacheAtTheirPositions) {
+TEST_P(Attention, AppendedRowsLieInThePagesAtTheirPositions) {
   const AttentionShape shape = shape_of(4, 2, 20, -1);
-  Sequence s(shape, 10, 81);
+  Sequence s(shape, 70, 81);
   feed(device(), {{&s, 0, 4}});
-  feed(device(), {{&s, 4, 6}});
+  feed(device(), {{&s, 4, 66}});
+  const KvLayout layout = s.shape.kv_layout();
   for (int64_t head = 0; head < 2; ++head) {
-    for (int64_t position = 0; position < s.capacity; ++position) {
+    for (int64_t position = 0; position < page_count(s.length) * kPagePositions; ++position) {
+      const float* layer =
+          s.pages[static_cast<size_t>(position / kPagePositions)].data() + Sequence::kBefore / 4;
       for (int64_t i = 0; i < 20; ++i) {
-        const auto at = static_cast<size_t>((head * s.capacity + position) * 20 + i);
-        if (position >= 10) {
-          EXPECT_TRUE(std::isnan(s.k_cache[at]) && std::isnan(s.v_cache[at]));
+        const int64_t key = position % kPagePositions;
+        const float k = layer[layout.k_offset(head) / 4 + i * kPagePositions + key];
+        const float v = layer[layout.v_offset(head) / 4 + key * 20 + i];
+        if (position >= s.length) {
+          EXPECT_TRUE(std::isnan(k) && std::isnan(v));
         } else {
-          EXPECT_EQ(s.k_cache[at], s.k[static_cast<size_t>(position * 40 + head * 20 + i)]);
-          EXPECT_EQ(s.v_cache[at], s.v[static_cast<size_t>(position * 40 + head * 20 + i)]);
+          EXPECT_EQ(k, s.k[static_cast<size_t>(position * 40 + head * 20 + i)]);
+          EXPECT_EQ(v, s.v[static_cast<size_t>(position * 40 + head * 20 + i)]);
         }
       }
     }
   }
+  for (const std::vector<float>& page : s.pages) EXPECT_TRUE(std::isnan(page[Sequence::kBefore / 4 - 1]));
 }
 
 }  // namespace

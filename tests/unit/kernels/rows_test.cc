@@ -159,9 +159,7 @@ SequenceRows sequence_of(int64_t first_row, int64_t n_rows, const float* previou
   return {.first_row = first_row,
           .n_rows = n_rows,
           .position = previous == nullptr ? 0 : 5,
-          .capacity = 0,
-          .k = nullptr,
-          .v = nullptr,
+          .pages = nullptr,
           .previous = previous};
 }
 

@@ -19,7 +19,10 @@ class CountingMemory final : public RawMemory {
 
   void* allocate(size_t bytes, size_t alignment) noexcept override {
     const std::lock_guard lock(mutex_);
-    if (n_calls_++ == fail_at_ || (total_ != 0 && bytes > total_ - used_)) return nullptr;
+    const int64_t call = n_calls_++;
+    if (call == fail_at_ || (fail_from_ >= 0 && call >= fail_from_) ||
+        (total_ != 0 && bytes > total_ - used_))
+      return nullptr;
     void* const pointer = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
     live_[pointer] = {bytes, alignment};
     used_ += bytes;
@@ -51,6 +54,12 @@ class CountingMemory final : public RawMemory {
     fail_at_ = call;
     n_calls_ = 0;
   }
+  // That call and all after it; -1: none.
+  void fail_from(int64_t call) {
+    const std::lock_guard lock(mutex_);
+    fail_from_ = call;
+    n_calls_ = 0;
+  }
   int64_t n_calls() const { return locked(n_calls_); }
   uint64_t used() const { return locked(used_); }
   uint64_t most_used() const { return locked(most_used_); }
@@ -65,7 +74,7 @@ class CountingMemory final : public RawMemory {
   const uint64_t total_;
   std::map<void*, std::pair<size_t, size_t>> live_;
   uint64_t used_ = 0, most_used_ = 0;
-  int64_t n_calls_ = 0, fail_at_ = -1;
+  int64_t n_calls_ = 0, fail_at_ = -1, fail_from_ = -1;
 };
 
 }  // namespace nanochat

@@ -138,20 +138,21 @@ TEST_P(GoldenModel, KeepsTheCacheOfTheReference) {
   feed_singly(sequence, tokens("step_tokens"));
   const ModelConfig& config = model_->config();
   const auto length = sequence.length();
+  const std::vector<std::byte> bytes = sequence.serialize();
+  std::vector<float> stored(bytes.size() / sizeof(float));
+  std::memcpy(stored.data(), bytes.data(), bytes.size());
+  const auto plane = static_cast<ptrdiff_t>(length * config.n_kv_width());
   for (const bool is_key : {true, false}) {
     std::vector<float> values;
     for (int64_t layer = 0; layer < config.n_layer; ++layer) {
-      const float* plane = is_key ? sequence.k(layer) : sequence.v(layer);
-      for (int64_t head = 0; head < config.n_kv_head; ++head) {
-        const float* rows = plane + head * sequence.capacity() * config.head_dim;
-        values.insert(values.end(), rows, rows + length * config.head_dim);
-      }
+      const auto rows = stored.begin() + (2 * layer + (is_key ? 0 : 1)) * plane;
+      values.insert(values.end(), rows, rows + plane);
     }
     const std::string name = is_key ? "cache.k" : "cache.v";
     expect_near(values, expected(name), kTolerance, name);
   }
   if (has("cache.prev_embedding")) {
-    const float* last = sequence.embeddings() + (length - 1) * config.n_embd;
+    const float* last = sequence.embedding(length - 1);
     expect_near({last, static_cast<size_t>(config.n_embd)}, expected("cache.prev_embedding"), kTolerance,
                 "cache.prev_embedding");
   }

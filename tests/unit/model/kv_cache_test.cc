@@ -70,9 +70,12 @@ TEST_P(KvCacheTest, ComesBackFromItsBytesInAnyCapacity) {
 
 TEST_P(KvCacheTest, TakesWhatThePlanSays) {
   const uint64_t before = device_->memory().stats().working_bytes;
-  const KvCache cache(model_, 33);
-  EXPECT_EQ(device_->memory().stats().working_bytes - before,
-            Memory::allocation_bytes(PoolKind::working, 33 * model_->plan().kv_bytes_per_token));
+  const uint64_t page =
+      Memory::allocation_bytes(PoolKind::working, kPagePositions * model_->plan().kv_bytes_per_token);
+  for (const auto& [capacity, n_pages] : {std::pair{1, 1U}, {33, 1U}, {64, 1U}, {65, 2U}, {150, 3U}}) {
+    const KvCache cache(model_, capacity);
+    EXPECT_EQ(device_->memory().stats().working_bytes - before, n_pages * page) << capacity;
+  }
 }
 
 TEST_P(KvCacheTest, RefusesACapacityBeyondTheRopeTables) {
