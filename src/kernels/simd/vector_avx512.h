@@ -144,6 +144,14 @@ NANOCHAT_INLINE Words pairs_of_neighbours(Words first, Words second) {
   return pair_of(_mm512_permutex2var_epi32(first, even, second),
                  _mm512_permutex2var_epi32(first, odd, second));
 }
+// 2 kLanes elements, rounded, become kLanes pairs of neighbours. Subnormals may become zero.
+NANOCHAT_INLINE Words rounded_pairs(Floats first, Floats second) {
+#if defined(__AVX512BF16__)
+  return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(second, first));
+#else
+  return pairs_of_neighbours(round_to_bf16(first), round_to_bf16(second));
+#endif
+}
 NANOCHAT_INLINE Floats even_of_pairs(Words pairs) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16));
 }
