@@ -172,11 +172,7 @@ void add_bench(CLI::App& group, const char* name, const char* what, void (*run)(
   CLI::App* command = group.add_subcommand(name, what);
   auto bench = std::make_shared<Bench>();
   CLI::Option* model = add_model_options(*command, bench->model, Tokenized::no);
-  command
-      ->add_option("--synthetic", bench->synthetic,
-                   "Random weights of a shape, such as v0-d20, instead of --model")
-      ->type_name("SHAPE")
-      ->excludes(model);
+  add_synthetic_option(*command, bench->synthetic, model);
   if (run != run_load) {
     command
         ->add_option("--tokens", bench->tokens,
@@ -194,8 +190,7 @@ void add_bench(CLI::App& group, const char* name, const char* what, void (*run)(
       ->capture_default_str();
   command->add_flag("--json", bench->json, "Only the JSON object, which is the last line in any case");
   command->callback([bench, run] {
-    if (bench->model.directory.empty() && bench->synthetic.empty())
-      throw CLI::RequiredError("--model or --synthetic");
+    require_model(bench->model, bench->synthetic);
     run(*bench);
   });
 }

@@ -54,6 +54,18 @@ CLI::Option* add_model_options(CLI::App& command, ModelChoice& choice, Tokenized
   return model;
 }
 
+void add_synthetic_option(CLI::App& command, std::string& shape, CLI::Option* model) {
+  command
+      .add_option("--synthetic", shape,
+                  "Random weights of a shape, such as v0-d20 or llama-d20, instead of --model")
+      ->type_name("SHAPE")
+      ->excludes(model);
+}
+
+void require_model(const ModelChoice& choice, const std::string& synthetic) {
+  if (choice.directory.empty() && synthetic.empty()) throw CLI::RequiredError("--model or --synthetic");
+}
+
 CLI::Validator within(double low, double high) {
   const auto check = [low, high](std::string& text) -> std::string {
     double value = 0;
@@ -101,6 +113,15 @@ Model make_random_model(const Runtime& runtime, const std::string& shape, const 
   const nanochat_model_options options = model_options(choice, progress);
   return make<Model>(Exit::loading, nanochat_model_create_random, runtime.get(), shape.c_str(), kSeed,
                      &options);
+}
+
+void save_model(const nanochat_model* model, const std::string& directory, const ModelChoice& choice) {
+  Progress progress("Saving", Unit::bytes, choice.show());
+  nanochat_model_options options = NANOCHAT_MODEL_OPTIONS_INIT;
+  options.progress = Progress::on_progress;
+  options.progress_user_data = &progress;
+  options.cancel = interrupt_switch();
+  call(Exit::running, nanochat_model_save, model, directory.c_str(), &options);
 }
 
 int32_t weights_of(const ModelChoice& choice) {

@@ -28,6 +28,11 @@ void add_thread_option(CLI::App& command, ModelChoice& choice);
 // --model, --dtype, --threads, --no-progress and, if tokenized, --tokenizer. --model is not required here.
 CLI::Option* add_model_options(CLI::App& command, ModelChoice& choice, Tokenized tokenized);
 
+// --synthetic SHAPE, instead of `model`, the option --model.
+void add_synthetic_option(CLI::App& command, std::string& shape, CLI::Option* model);
+// One of the two must be given.
+void require_model(const ModelChoice& choice, const std::string& synthetic);
+
 // A finite number from low to high; CLI::Range would let "nan" pass.
 CLI::Validator within(double low, double high);
 // Any uint64_t; CLI11 alone would wrap "-1" around.
@@ -38,6 +43,9 @@ Tokenizer open_tokenizer(const Runtime& runtime, const std::string& path);
 Tokenizer open_tokenizer(const Runtime& runtime, const ModelChoice& choice);
 Model open_model(const Runtime& runtime, const ModelChoice& choice);
 Model make_random_model(const Runtime& runtime, const std::string& shape, const ModelChoice& choice);
+
+// Writes a model directory, with progress.
+void save_model(const nanochat_model* model, const std::string& directory, const ModelChoice& choice);
 
 // enum nanochat_weight_values
 int32_t weights_of(const ModelChoice& choice);

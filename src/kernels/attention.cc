@@ -7,6 +7,8 @@ namespace nanochat::simd {
 
 namespace {
 
+constexpr size_t kStackScratch = 16 * 1024;  // enough for a decode step: then it allocates nothing
+
 // The units of one sequence: key-value heads times groups of rows.
 struct SequenceUnits {
   const SequenceRows* rows;
@@ -16,7 +18,8 @@ struct SequenceUnits {
 struct Plan {
   std::vector<SequenceUnits> sequences;
   int64_t n_units = 0;
-  int64_t cost = 0;  // keys and values visited, in bytes
+  int64_t cost = 0;          // keys and values visited, in bytes
+  int64_t most_queries = 0;  // of a unit
 };
 
 // Groups are as large as a body allows, so that a block of keys serves many queries, unless threads would
@@ -33,6 +36,7 @@ Plan make_plan(std::span<const SequenceRows> sequences, const AttentionShape& sh
         std::clamp<int64_t>(rows.n_rows / wanted, std::min<int64_t>(24, most_rows), most_rows);
     const int64_t n_groups = (rows.n_rows + group - 1) / group;
     plan.sequences.push_back({&rows, plan.n_units, n_groups, group});
+    plan.most_queries = std::max(plan.most_queries, std::min(group, rows.n_rows) * heads_of_group);
     plan.n_units += n_groups * shape.n_kv_head;
     plan.cost += (rows.position + rows.n_rows) * rows.n_rows * shape.n_head * shape.head_dim * 2;
   }
@@ -52,6 +56,8 @@ void run_unit(const SimdBodies& bodies, const SequenceUnits& units, int64_t unit
   task.pages = rows.pages;
   task.k_offset = shape.layer_offset + layout.k_offset(kv_head);
   task.v_offset = shape.layer_offset + layout.v_offset(kv_head);
+  task.k_scale_offset = shape.layer_offset + layout.k_scale_offset(kv_head);
+  task.v_scale_offset = shape.layer_offset + layout.v_scale_offset(kv_head);
   task.position = rows.position + first;
   task.n_rows = std::min(units.rows_per_group, rows.n_rows - first);
   bodies.attention(task, scratch);
@@ -68,23 +74,29 @@ void attention(Device& device, std::span<const SequenceRows> sequences, const At
                            .ldq = ldq,
                            .ldy = ldy,
                            .pages = nullptr,
+                           .dtype = shape.kv_dtype,
                            .k_offset = 0,
                            .v_offset = 0,
+                           .k_scale_offset = 0,
+                           .v_scale_offset = 0,
                            .position = 0,
                            .n_rows = 0,
                            .n_heads = shape.n_head / shape.n_kv_head,
                            .head_dim = shape.head_dim,
                            .window_left = shape.window_left,
                            .scale = shape.scale};
-  const int64_t most_queries = std::max(bodies.attention_max_queries, task.n_heads);
-  const auto scratch_bytes =
-      static_cast<uint64_t>(bodies.attention_scratch_bytes(most_queries, shape.head_dim));
+  const auto scratch_bytes = static_cast<uint64_t>(bodies.attention_scratch_bytes(task, plan.most_queries));
   split_work(device, plan.n_units, 1, plan.cost, [&](int64_t begin, int64_t end) {
-    const Block scratch = device.memory().allocate(PoolKind::working, scratch_bytes, "attention");
+    alignas(64) std::byte small[kStackScratch];
+    Block block;
+    if (scratch_bytes > sizeof small) {
+      block = device.memory().allocate(PoolKind::working, scratch_bytes, "attention");
+    }
+    void* const scratch = block ? block.as<void>() : small;
     auto units = plan.sequences.begin();
     for (int64_t unit = begin; unit < end; ++unit) {
       while (unit - units->first_unit >= units->n_groups * shape.n_kv_head) ++units;
-      run_unit(bodies, *units, unit - units->first_unit, shape, task, scratch.as<void>());
+      run_unit(bodies, *units, unit - units->first_unit, shape, task, scratch);
     }
   });
 }

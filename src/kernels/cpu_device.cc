@@ -44,6 +44,7 @@ Kernels simd_kernels() {
   table.linear = simd::linear;
   table.rms_norm = simd::rms_norm;
   table.rope = simd::rope;
+  table.kv_append = simd::kv_append;
   table.attention = simd::attention;
   table.relu2 = simd::relu2;
   table.swiglu = simd::swiglu;

@@ -24,6 +24,8 @@ void rms_norm(Device& device, const float* x, int64_t ldx, float* y, int64_t ldy
               int64_t n_groups, int64_t width, float eps, float gain, const float* weight);
 void rope(Device& device, float* x, int64_t ldx, std::span<const int32_t> positions, int64_t n_heads,
           int64_t head_dim, const float* cos, const float* sin);
+void kv_append(Device& device, std::span<const SequenceRows> sequences, const AttentionShape& shape,
+               const float* k, const float* v, int64_t ld);
 void attention(Device& device, std::span<const SequenceRows> sequences, const AttentionShape& shape,
                const float* q, int64_t ldq, float* y, int64_t ldy);
 

@@ -156,6 +156,22 @@ TEST(EveryAllocationFailsOnce, DescribingAModel) {
   nanochat_runtime_free(runtime);
 }
 
+TEST(EveryAllocationFailsOnce, ExportingAModel) {
+  nanochat_runtime* runtime = make_runtime();
+  nanochat_model* model = nullptr;
+  nanochat_tokenizer* tokenizer = nullptr;
+  ASSERT_EQ(nanochat_model_load(runtime, kStories, nullptr, &model, nullptr), NANOCHAT_OK);
+  ASSERT_EQ(nanochat_tokenizer_load(runtime, kStories, nullptr, &tokenizer, nullptr), NANOCHAT_OK);
+  EXPECT_GT(fail_each_allocation([&](nanochat_error** error) {
+              return nanochat_model_export(model, tokenizer, "memory_fault.gguf", nullptr, error);
+            }),
+            100);
+  std::remove("memory_fault.gguf");
+  nanochat_tokenizer_free(tokenizer);
+  nanochat_model_free(model);
+  nanochat_runtime_free(runtime);
+}
+
 TEST(EveryAllocationFailsOnce, EvaluatingTokensLeavesTheSessionUsable) {
   nanochat_runtime* runtime = make_runtime();
   nanochat_model* model = nullptr;

@@ -183,46 +183,58 @@ void bench_pack(Device& device, DType source_dtype, DType target_dtype, int64_t 
   });
 }
 
-void bench_attention(Device& device, int64_t n_rows, int64_t position, int64_t n_head, int64_t n_kv_head) {
+// n_sequences at the same position, n_rows each.
+void bench_attention(Device& device, DType dtype, int64_t n_rows, int64_t position, int64_t n_head,
+                     int64_t n_kv_head, int64_t n_sequences = 1) {
   const int64_t head_dim = 128;
-  const std::string name = "attention " + std::to_string(n_rows) + " rows at " + std::to_string(position) +
-                           ", " + std::to_string(n_head) + "/" + std::to_string(n_kv_head) + " heads";
+  const std::string name = "attention " + std::string(dtype_name(dtype)) + " " +
+                           (n_sequences > 1 ? std::to_string(n_sequences) + "x" : "") +
+                           std::to_string(n_rows) + " rows at " + std::to_string(position) + ", " +
+                           std::to_string(n_head) + "/" + std::to_string(n_kv_head) + " heads";
   if (!is_wanted(name)) return;
-  const AttentionShape shape{n_head, n_kv_head, head_dim, -1, 1.0F / std::sqrt(128.0F)};
+  AttentionShape shape{n_head, n_kv_head, head_dim, -1, 1.0F / std::sqrt(128.0F)};
+  shape.kv_dtype = dtype;
   const int64_t n_pages = page_count(position + n_rows);
   const int64_t page_bytes = shape.kv_layout().layer_bytes();
   const int64_t cache_bytes = (position + n_rows) * page_bytes / kPagePositions;
-  const int64_t n_copies = n_rows > 1 ? 1 : std::max<int64_t>(1, kColdBytes / (n_pages * page_bytes));
+  const int64_t n_copies =
+      n_rows > 1 ? 1 : std::max<int64_t>(1, kColdBytes / (n_sequences * n_pages * page_bytes));
+  const int64_t width = n_head * head_dim, n_all = n_sequences * n_rows;
+  std::vector<float> q(static_cast<size_t>(n_all * width)), y(q.size());
+  fill(q.data(), static_cast<int64_t>(q.size()));
+  std::vector<float> kv(static_cast<size_t>(kPagePositions * n_kv_head * head_dim));
+  fill(kv.data(), static_cast<int64_t>(kv.size()));
   std::vector<Block> blocks;
   std::vector<std::byte*> pages;
-  for (int64_t i = 0; i < n_pages * n_copies; ++i) {
+  for (int64_t i = 0; i < n_copies * n_sequences * n_pages; ++i) {
     blocks.push_back(device.memory().allocate(PoolKind::working, static_cast<uint64_t>(page_bytes), "bench"));
-    fill(blocks.back().as<float>(), page_bytes / 4);
     pages.push_back(blocks.back().as());
+    const SequenceRows rows{0, kPagePositions, 0, &pages.back(), nullptr};
+    device.kernels().kv_append(device, {&rows, 1}, shape, kv.data(), kv.data(), n_kv_head * head_dim);
   }
-  std::vector<float> q(static_cast<size_t>(n_rows * n_head * head_dim)), y(q.size());
-  fill(q.data(), static_cast<int64_t>(q.size()));
   const auto work = [&] {
-    for (int64_t i = 0; i < n_copies; ++i) {
-      const SequenceRows rows{.first_row = 0,
-                              .n_rows = n_rows,
-                              .position = position,
-                              .pages = pages.data() + i * n_pages,
-                              .previous = nullptr};
-      device.kernels().attention(device, {&rows, 1}, shape, q.data(), n_head * head_dim, y.data(),
-                                 n_head * head_dim);
+    for (int64_t copy = 0; copy < n_copies; ++copy) {
+      std::vector<SequenceRows> rows;
+      for (int64_t i = 0; i < n_sequences; ++i) {
+        rows.push_back({.first_row = i * n_rows,
+                        .n_rows = n_rows,
+                        .position = position,
+                        .pages = pages.data() + (copy * n_sequences + i) * n_pages,
+                        .previous = nullptr});
+      }
+      device.kernels().attention(device, rows, shape, q.data(), width, y.data(), width);
     }
   };
   if (n_rows == 1) {
     report(
-        device, name, "GB_per_s", static_cast<double>(cache_bytes) * static_cast<double>(n_copies), 7,
+        device, name, "GB_per_s", static_cast<double>(cache_bytes * n_sequences * n_copies), 7,
         [&] { return read_rate(device); }, work);
     return;
   }
   const double pairs =
-      static_cast<double>(n_rows) * (static_cast<double>(position) + (static_cast<double>(n_rows) + 1) / 2);
+      static_cast<double>(n_all) * (static_cast<double>(position) + (static_cast<double>(n_rows) + 1) / 2);
   report(
-      device, name, "GFLOP_per_s", 4.0 * pairs * static_cast<double>(n_head * head_dim), 9,
+      device, name, "GFLOP_per_s", 4.0 * pairs * static_cast<double>(width), 9,
       [&] { return arithmetic_rate(device, DType::f32); }, work);
 }
 
@@ -257,10 +269,14 @@ int main(int argc, char** argv) {
   bench_pack(*device, DType::bf16, DType::bf16, 16384, 5120);
   bench_pack(*device, DType::f32, DType::bf16, 32768, 1280);
   bench_pack(*device, DType::f32, DType::f32, 32768, 1280);
-  bench_attention(*device, 1, 1024, 10, 10);
-  bench_attention(*device, 1, 2048, 20, 5);
-  bench_attention(*device, 512, 0, 10, 10);
-  bench_attention(*device, 512, 1536, 10, 10);
-  bench_attention(*device, 512, 0, 20, 5);
+  for (const DType dtype : {DType::f32, DType::bf16, DType::i8}) {
+    bench_attention(*device, dtype, 1, 1023, 10, 10);
+    bench_attention(*device, dtype, 1, 2047, 20, 5);
+    bench_attention(*device, dtype, 1, 2047, 8, 1);
+    bench_attention(*device, dtype, 1, 511, 10, 10, 16);
+    bench_attention(*device, dtype, 512, 0, 10, 10);
+    bench_attention(*device, dtype, 512, 1536, 10, 10);
+    bench_attention(*device, dtype, 512, 0, 20, 5);
+  }
   return 0;
 }

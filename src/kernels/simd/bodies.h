@@ -32,11 +32,23 @@ struct AttentionTask {
   float* y;
   int64_t ldq, ldy;  // between rows; heads of a row lie head_dim apart
   const std::byte* const* pages;
-  int64_t k_offset, v_offset;  // of this head's K and V in a page, in bytes
-  int64_t position;            // of the first row
+  DType dtype;                             // of the pages
+  int64_t k_offset, v_offset;              // of this head's K and V in a page, in bytes
+  int64_t k_scale_offset, v_scale_offset;  // i8
+  int64_t position;                        // of the first row
   int64_t n_rows, n_heads;     // heads share k and v
   int64_t head_dim, window_left;
   float scale;
+};
+
+// Rows of one sequence under one key-value head that lie in one page.
+struct AppendTask {
+  const float *k, *v;  // of the first row and the head
+  int64_t ld;          // between rows
+  int64_t first_key, n_keys, head_dim;
+  DType dtype;
+  std::byte *k_page, *v_page;  // the head's
+  float *k_scales, *v_scales;  // i8: [64]
 };
 
 struct PackTask {
@@ -80,8 +92,9 @@ struct SimdBodies {
 
   // attention. At most attention_max_queries rows * heads in one task; scratch aligned to 64 bytes.
   int64_t attention_max_queries;
-  int64_t (*attention_scratch_bytes)(int64_t n_queries, int64_t head_dim);
+  int64_t (*attention_scratch_bytes)(const AttentionTask& task, int64_t n_queries);
   void (*attention)(const AttentionTask& task, void* scratch);
+  void (*kv_append)(const AppendTask& task);
 
   // weights. pack_panel returns the first index of the source that is not finite, or -1.
   int64_t (*pack_panel)(const PackTask& task, int64_t panel);

@@ -147,6 +147,10 @@ NANOCHAT_INLINE Words pairs_of_neighbours(Words first, Words second) {
   const __m256i odd = _mm256_castps_si256(_mm256_shuffle_ps(a, b, 0xdd));
   return _mm256_permute4x64_epi64(pair_of(even, odd), 0xd8);  // quarters of a and b took turns
 }
+// 2 kLanes elements, rounded, become kLanes pairs of neighbours.
+NANOCHAT_INLINE Words rounded_pairs(Floats first, Floats second) {
+  return pairs_of_neighbours(round_to_bf16(first), round_to_bf16(second));
+}
 NANOCHAT_INLINE Floats even_of_pairs(Words pairs) {
   return _mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16));
 }
