@@ -104,12 +104,6 @@ TokenList some_tokens(int64_t n, int64_t vocab_size) {
   return ids;
 }
 
-Session session_for(const Opened& opened, int64_t capacity) {
-  nanochat_session_options options = NANOCHAT_SESSION_OPTIONS_INIT;
-  options.capacity = capacity;
-  return make<Session>(Exit::running, nanochat_session_create, opened.model.get(), &options);
-}
-
 // What every benchmark reports; speeds and shares are filled in by report().
 Json facts(const char* kind, const Bench& bench, const nanochat_runtime* runtime,
            const nanochat_model_info& info) {
@@ -121,6 +115,7 @@ Json facts(const char* kind, const Bench& bench, const nanochat_runtime* runtime
           {"isa", nanochat_runtime_isa(runtime)},
           {"threads", nanochat_runtime_n_threads(runtime)},
           {"dtype", dtype_name(info.weights)},
+          {"kv_dtype", bench.model.kv_dtype.empty() ? "f32" : bench.model.kv_dtype},
           {"parameters", info.parameters},
           {"weight_bytes", info.weight_bytes}};
 }
@@ -173,7 +168,7 @@ void run_decode(const Bench& bench) {
     const GenerationSettings settings(sampling, 0);
     nanochat_generation_options options = *settings.get();
     options.ignore_end = 1;
-    const Session session = session_for(opened, bench.prompt_tokens + n_tokens);
+    const Session session = make_session(opened.model.get(), bench.model, bench.prompt_tokens + n_tokens);
     const auto generation = make<Generation>(Exit::running, nanochat_generation_start, session.get(), nullptr,
                                              prompt.data(), prompt.size(), &options);
     Generated generated;
@@ -211,7 +206,7 @@ void run_prefill(const Bench& bench) {
   std::vector<float> logits(static_cast<size_t>(opened.info.vocab_size));
   std::vector<double> seconds;
   for (int32_t i = 0; i < bench.repeats; ++i) {
-    const Session session = session_for(opened, n_tokens);
+    const Session session = make_session(opened.model.get(), bench.model, n_tokens);
     const Stopwatch watch;
     call(Exit::running, nanochat_session_eval, session.get(), tokens.data(), tokens.size(),
          NANOCHAT_LOGITS_LAST, logits.data(), logits.size(), interrupt_switch());
@@ -272,6 +267,7 @@ void add_bench(CLI::App& group, const char* name, const char* what, void (*run)(
   CLI::App* command = group.add_subcommand(name, what);
   auto bench = std::make_shared<Bench>();
   CLI::Option* model = add_model_options(*command, bench->model, Tokenized::no);
+  add_kv_option(*command, bench->model);
   command
       ->add_option("--synthetic", bench->synthetic,
                    "Random weights of a shape, such as v0-d20, instead of --model")

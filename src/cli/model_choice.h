@@ -15,6 +15,7 @@ struct ModelChoice {
   std::string directory;
   std::string tokenizer;  // empty: in the model's directory
   std::string dtype;      // empty: as stored
+  std::string kv_dtype;   // empty: f32
   int32_t threads = 0;    // 0: one per core
   bool no_progress = false;
 
@@ -28,6 +29,9 @@ void add_thread_option(CLI::App& command, ModelChoice& choice);
 // --model, --dtype, --threads, --no-progress and, if tokenized, --tokenizer. --model is not required here.
 CLI::Option* add_model_options(CLI::App& command, ModelChoice& choice, Tokenized tokenized);
 
+// --kv-dtype, for commands that make sessions
+void add_kv_option(CLI::App& command, ModelChoice& choice);
+
 // A finite number from low to high; CLI::Range would let "nan" pass.
 CLI::Validator within(double low, double high);
 // Any uint64_t; CLI11 alone would wrap "-1" around.
@@ -38,6 +42,9 @@ Tokenizer open_tokenizer(const Runtime& runtime, const std::string& path);
 Tokenizer open_tokenizer(const Runtime& runtime, const ModelChoice& choice);
 Model open_model(const Runtime& runtime, const ModelChoice& choice);
 Model make_random_model(const Runtime& runtime, const std::string& shape, const ModelChoice& choice);
+
+// capacity 0: the model's sequence_len
+Session make_session(const nanochat_model* model, const ModelChoice& choice, int64_t capacity);
 
 // enum nanochat_weight_values
 int32_t weights_of(const ModelChoice& choice);
