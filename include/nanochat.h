@@ -437,11 +437,11 @@ NANOCHAT_API nanochat_status nanochat_tokenizer_train(const nanochat_runtime *ru
                                                       nanochat_tokenizer **out_tokenizer, nanochat_error **error);
 
 /* ======================================================================================================== *
- * Model: plan, load, describe, save
+ * Model: plan, load, describe, quantise, save, export
  * ======================================================================================================== */
 
 enum nanochat_weight_values {
-  NANOCHAT_WEIGHTS_AS_STORED = 0, /* f32 stays f32; bf16 and f16 become bf16 */
+  NANOCHAT_WEIGHTS_AS_STORED = 0, /* f32 and int8 stay; bf16 and f16 become bf16 */
   NANOCHAT_WEIGHTS_F32 = 1,
   NANOCHAT_WEIGHTS_BF16 = 2,
   NANOCHAT_WEIGHTS_INT8 = 3 /* matrices as int8 with one scale per output, embedding tables as bf16 */
@@ -497,7 +497,7 @@ NANOCHAT_API nanochat_status nanochat_model_load(const nanochat_runtime *runtime
 
 /* Makes a model with seeded random weights, for benchmarks and tests.
  *
- * shape   "v0-d20" (generation V0, depth 20; v0 or v1, depth 1..64), or a config.json as text (starts with '{')
+ * shape   "v0-d20" (generation V0, depth 20; v0, v1 or llama, depth 1..256), or a config.json as text (starts with '{')
  *
  * Statuses: INVALID_ARGUMENT, CONFIG_INVALID, BUDGET_EXCEEDED, OUT_OF_MEMORY, CANCELLED. Thread-safe. Since 0.1. */
 NANOCHAT_API nanochat_status nanochat_model_create_random(const nanochat_runtime *runtime, const char *shape,
@@ -527,6 +527,20 @@ typedef struct nanochat_model_info {
 NANOCHAT_API nanochat_status nanochat_model_describe(const nanochat_model *model, nanochat_model_info *info,
                                                      nanochat_error **error);
 
+/* Makes a model with int8 matrices of one with f32 or bf16: each output's weights are rounded to -127..127 times a scale of
+ * its own, the embedding table to bf16; norms stay fp32. It is to the bit what nanochat_model_load() with
+ * NANOCHAT_WEIGHTS_INT8 gives, and is saved, loaded and run like any other.
+ *
+ * model      stays as it is; both take memory until it is freed
+ * options    weights: NANOCHAT_WEIGHTS_INT8, or 0 for the same; progress has stage "quantize", in bytes
+ * out_model  receives the new model; the caller owns it
+ *
+ * Statuses: INVALID_ARGUMENT (int8 already), UNSUPPORTED (a matrix of more than 65,536 inputs), BUDGET_EXCEEDED,
+ * OUT_OF_MEMORY, CANCELLED. Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_model_quantize(const nanochat_model *model,
+                                                     const nanochat_model_options *options,
+                                                     nanochat_model **out_model, nanochat_error **error);
+
 /* The same and more as JSON with a "schema" key: architecture, configuration, checksum (XXH3-128) of the weights.
  * Thread-safe. Since 0.1. */
 NANOCHAT_API nanochat_status nanochat_model_to_json(const nanochat_model *model, nanochat_text **out_text,
@@ -537,6 +551,45 @@ NANOCHAT_API nanochat_status nanochat_model_to_json(const nanochat_model *model,
  * Thread-safe. Since 0.1. */
 NANOCHAT_API nanochat_status nanochat_model_save(const nanochat_model *model, const char *path,
                                                  const nanochat_model_options *options, nanochat_error **error);
+
+enum nanochat_export_format_values {
+  NANOCHAT_EXPORT_GGUF = 0 /* GGUF version 3, for llama.cpp and its relatives */
+};
+
+/* Element types of the matrices and embeddings in an exported file; norms are always F32. */
+enum nanochat_export_dtype_values {
+  NANOCHAT_EXPORT_AS_HELD = 0, /* what each is in memory, int8 as F32: nothing is lost */
+  NANOCHAT_EXPORT_F32 = 1,     /* exact */
+  NANOCHAT_EXPORT_BF16 = 2,    /* rounded to nearest if the model is not bf16 */
+  NANOCHAT_EXPORT_F16 = 3      /* rounded to nearest; a value that float16 cannot hold is UNSUPPORTED */
+};
+
+typedef struct nanochat_model_export_options {
+  size_t struct_size;
+  nanochat_progress_callback progress; /* stage "export", in bytes */
+  void *progress_user_data;
+  const nanochat_cancel *cancel;
+  int32_t format; /* enum nanochat_export_format_values */
+  int32_t dtype;  /* enum nanochat_export_dtype_values */
+} nanochat_model_export_options;
+
+#define NANOCHAT_MODEL_EXPORT_OPTIONS_INIT { sizeof(nanochat_model_export_options), NULL, NULL, NULL, 0, 0 }
+NANOCHAT_API void nanochat_model_export_options_init(nanochat_model_export_options *options, size_t size);
+
+/* Writes the model as one file for another engine, crash-safe and piece by piece.
+ *
+ * model      of the Llama architecture; others are refused by name
+ * tokenizer  its vocabulary goes into the file: SentencePiece-like BPE with byte fallback, or byte-level BPE with a split
+ *            rule that the other engine has; one that would encode differently there is refused. NULL: the file has no
+ *            vocabulary and takes token ids alone
+ * path       the file; its name without .gguf becomes the model's name in it
+ *
+ * Statuses: INVALID_ARGUMENT (also a tokenizer with more ids than the model), UNSUPPORTED (architecture; a value out of
+ * range), FORMAT_UNSUPPORTED (the tokenizer), FILE_IO, OUT_OF_MEMORY, BUDGET_EXCEEDED, CANCELLED.
+ * Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_model_export(const nanochat_model *model, const nanochat_tokenizer *tokenizer,
+                                                   const char *path, const nanochat_model_export_options *options,
+                                                   nanochat_error **error);
 
 /* ======================================================================================================== *
  * Session: the state of one sequence
@@ -768,7 +821,7 @@ typedef struct nanochat_scheduler_options {
   size_t struct_size;
   uint64_t kv_budget_bytes;    /* keys and values of all requests and of the prefix cache; 0: max_running sequences of the
                                   model's sequence_len, but at most half of the memory that is available */
-  uint64_t prefix_cache_bytes; /* of these, what may be kept for later requests; 0: half of the budget;
+  uint64_t prefix_cache_bytes; /* of these, what may be kept for later requests; 0: all that requests do not need;
                                   NANOCHAT_NO_PREFIX_CACHE: nothing, and nothing is shared */
   int64_t prefill_rows;        /* tokens of prompts per pass, which bounds how long a pass takes; 0: 256 */
   int64_t max_unread_events;   /* a request with so many events that nobody has taken pauses; 0: 4096 */
@@ -843,7 +896,7 @@ NANOCHAT_API nanochat_status nanochat_request_next(nanochat_request *request,
  *
  * request       in: NULL, or the request that the last call gave, which the caller is done with (its event's text is valid
  *               until now); out: the request of the event, which no other caller of this function gets before it is
- *               given back so. Free it rather than give it back if it is of no more use: then set NULL.
+ *               given back so; NULL after a failure. Free it instead if it is of no more use, and set NULL
  * wait_seconds  how long to wait for a submit if there is nothing to do: 0: not at all; INFINITY: for ever. It does not
  *               bound the passes that an event takes. *request is NULL if the time is over
  *

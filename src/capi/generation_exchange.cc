@@ -8,8 +8,6 @@ namespace nanochat {
 
 namespace {
 
-constexpr int32_t kMostLogprobs = 20;
-
 SamplerOptions import_sampler(const nanochat_generation_options& known) {
   require_enum(known.top_logprobs, kMostLogprobs, "nanochat_generation_options.top_logprobs");
   SamplerOptions sampler;
@@ -51,7 +49,7 @@ GenerationOptions import_generation(const nanochat_generation_options& known) {
   return options;
 }
 
-nanochat_generation_event show_event(GenerationEvent event, ShownEvent& shown) {
+nanochat_generation_event show_event(GenerationEvent event, ShownEvent& shown) noexcept {
   shown.event = std::move(event);
   shown.top_tokens.clear();
   shown.top_logprobs.clear();

@@ -15,6 +15,6 @@ inline constexpr size_t kEventSize = 72;
 GenerationOptions import_generation(const nanochat_generation_options& known);
 
 // Keeps `event` in `shown`, which owns what the public event points to.
-nanochat_generation_event show_event(GenerationEvent event, ShownEvent& shown);
+nanochat_generation_event show_event(GenerationEvent event, ShownEvent& shown) noexcept;
 
 }  // namespace nanochat

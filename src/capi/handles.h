@@ -39,8 +39,15 @@ struct RuntimeCore {
 };
 using SharedCore = std::shared_ptr<const RuntimeCore>;
 
-// Owns what the last public event points to.
+inline constexpr size_t kMostLogprobs = 20;
+
+// Owns what the last public event points to. Room is there from the beginning: an event that is taken must
+// not be lost for want of memory.
 struct ShownEvent {
+  ShownEvent() {
+    top_tokens.reserve(kMostLogprobs);
+    top_logprobs.reserve(kMostLogprobs);
+  }
   GenerationEvent event;
   std::vector<int32_t> top_tokens;
   std::vector<float> top_logprobs;

@@ -147,6 +147,23 @@ nanochat_status nanochat_model_describe(const nanochat_model* model, nanochat_mo
   });
 }
 
+nanochat_status nanochat_model_quantize(const nanochat_model* model, const nanochat_model_options* options,
+                                        nanochat_model** out_model, nanochat_error** error) {
+  return guard(error, [&] {
+    const nanochat_model& source = require_handle(model, "model");
+    require_pointer(out_model, "out_model");
+    const nanochat_model_options known = import(options);
+    if (known.weights != NANOCHAT_WEIGHTS_AS_STORED && known.weights != NANOCHAT_WEIGHTS_INT8) {
+      throw Error(Status::invalid_argument)
+          .subject("nanochat_model_options.weights")
+          .say("nanochat_model_options.weights is {}, expected NANOCHAT_WEIGHTS_INT8 ({}) or 0",
+               known.weights, int32_t{NANOCHAT_WEIGHTS_INT8});
+    }
+    auto quantized = source.model->quantize(model_watch(known));
+    *out_model = new nanochat_model{source.core, std::move(quantized)};
+  });
+}
+
 nanochat_status nanochat_model_to_json(const nanochat_model* model, nanochat_text** out_text,
                                        nanochat_error** error) {
   return guard(error, [&] {

@@ -86,8 +86,10 @@ nanochat_request* submit(const nanochat_scheduler& scheduler, std::vector<int32_
   handle->core = scheduler.core;
   handle->scheduler = scheduler.scheduler;
   handle->tag = wanted.tag;
-  handle->request =
-      scheduler.scheduler->submit(scheduler.tokenizer, std::move(prompt), import_generation(known), request);
+  // All of the handle is there before another thread can get it from nanochat_scheduler_next().
+  handle->request = scheduler.scheduler->make_request(scheduler.tokenizer, std::move(prompt),
+                                                      import_generation(known), request);
+  scheduler.scheduler->submit(handle->request);
   return handle.release();
 }
 

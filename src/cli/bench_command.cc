@@ -1,50 +1,21 @@
-// nanochat bench decode | prefill | load: speed against what this machine can do, measured in the same run.
+// nanochat bench decode | prefill | load | batch: speed against what this machine can do, measured in the
+// same run.
 #include <algorithm>
-#include <chrono>
 #include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include <CLI/CLI.hpp>
-#include <nlohmann/json.hpp>
 #include <unistd.h>
 
+#include "bench.h"
 #include "commands.h"
 #include "interrupt.h"
-#include "model_choice.h"
 #include "sampling.h"
-#include "stream.h"
-#include "token_list.h"
 
 namespace nanochat::cli {
 namespace {
-
-using Json = nlohmann::ordered_json;
-
-struct Bench {
-  ModelChoice model;
-  std::string synthetic;
-  int64_t tokens = 0;         // 0: the command's default
-  int64_t prompt_tokens = 8;  // decode
-  int32_t repeats = 3;
-  bool json = false;
-};
-
-struct Opened {
-  Runtime runtime;
-  Model model;
-  nanochat_model_info info{};
-};
-
-class Stopwatch {
- public:
-  double seconds() const { return std::chrono::duration<double>(Clock::now() - start_).count(); }
-
- private:
-  using Clock = std::chrono::steady_clock;
-  Clock::time_point start_ = Clock::now();
-};
 
 // A folder of its own under the system's temporary one, gone at the end.
 class TemporaryFolder {
@@ -66,98 +37,10 @@ class TemporaryFolder {
   std::string path_;
 };
 
-// The most memory this process ever had resident.
-uint64_t peak_memory_bytes() {
-  constexpr std::string_view kKey = "VmHWM:";
-  constexpr uint64_t kUnitBytes = 1024;
-  LineReader lines("/proc/self/status");
-  for (std::string_view line; lines.next(line);) {
-    if (line.starts_with(kKey)) return std::stoull(std::string(line.substr(kKey.size()))) * kUnitBytes;
-  }
-  return 0;
-}
-
-double median(std::vector<double> values) {
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
-}
-
-Model open_benched(const Runtime& runtime, const Bench& bench) {
-  return bench.synthetic.empty() ? open_model(runtime, bench.model)
-                                 : make_random_model(runtime, bench.synthetic, bench.model);
-}
-
-Opened open_all(const Bench& bench) {
-  Opened opened;
-  opened.runtime = open_runtime(bench.model);
-  opened.model = open_benched(opened.runtime, bench);
-  opened.info = fill<nanochat_model_info>(Exit::running, nanochat_model_describe, opened.model.get());
-  return opened;
-}
-
-// Some ids of the vocabulary; which ones makes no difference to the speed.
-TokenList some_tokens(int64_t n, int64_t vocab_size) {
-  constexpr int64_t kStride = 7919;
-  TokenList ids;
-  for (int64_t i = 0; i < n; ++i) ids.push_back(static_cast<int32_t>((i * kStride + 1) % vocab_size));
-  return ids;
-}
-
-// What every benchmark reports; speeds and shares are filled in by report().
-Json facts(const char* kind, const Bench& bench, const nanochat_runtime* runtime,
-           const nanochat_model_info& info) {
-  return {{"schema", "nanochat-bench-1"},
-          {"bench", kind},
-          {"model", bench.synthetic.empty() ? bench.model.directory : bench.synthetic},
-          {"version", nanochat_version_string()},
-          {"device", nanochat_runtime_device(runtime)},
-          {"isa", nanochat_runtime_isa(runtime)},
-          {"threads", nanochat_runtime_n_threads(runtime)},
-          {"dtype", dtype_name(info.weights)},
-          {"kv_dtype", bench.model.kv_dtype.empty() ? "f32" : bench.model.kv_dtype},
-          {"parameters", info.parameters},
-          {"weight_bytes", info.weight_bytes}};
-}
-
-struct Speed {
-  double tokens_per_second = 0;
-  double bytes_per_second = 0;
-  double flops_per_second = 0;
-};
-
-// Of the instruction that these weights are multiplied with.
-double arithmetic_rate(const nanochat_rates_info& rates, int32_t weights) {
-  if (weights == NANOCHAT_WEIGHTS_INT8) return rates.int8_ops_per_second;
-  return weights == NANOCHAT_WEIGHTS_BF16 ? rates.bf16_flops_per_second : rates.f32_flops_per_second;
-}
-
-// Adds speeds, peak memory and the machine's own rates, and prints. Rates come last: measuring them takes
-// memory.
-void report(Json facts, const Speed& speed, const Bench& bench, const nanochat_runtime* runtime,
-            int32_t weights) {
-  facts["peak_memory_bytes"] = peak_memory_bytes();
-  const auto rates = fill<nanochat_rates_info>(Exit::running, nanochat_runtime_measure_rates, runtime);
-  const double flops = arithmetic_rate(rates, weights);
-  const auto share = [](double part, double whole) { return whole > 0 ? part / whole : 0.0; };
-  if (speed.tokens_per_second > 0) facts["tokens_per_second"] = speed.tokens_per_second;
-  facts["bytes_per_second"] = speed.bytes_per_second;
-  facts["bandwidth_share"] = share(speed.bytes_per_second, rates.read_bytes_per_second);
-  facts["arithmetic_share"] = share(speed.flops_per_second, flops);
-  facts["machine_read_bytes_per_second"] = rates.read_bytes_per_second;
-  facts["machine_flops_per_second"] = flops;
-  if (!bench.json) {
-    std::string text;
-    for (const auto& [name, value] : facts.items()) text += name + ": " + value.dump() + "\n";
-    write_stdout(text);
-  }
-  write_stdout(facts.dump() + "\n");
-}
-
 void run_decode(const Bench& bench) {
   constexpr int64_t kDefaultTokens = 64;
   const int64_t n_tokens = bench.tokens > 0 ? bench.tokens : kDefaultTokens;
-  const Opened opened = open_all(bench);
+  const BenchedModel opened = open_benched(bench);
   const TokenList prompt = some_tokens(bench.prompt_tokens, opened.info.vocab_size);
   std::vector<double> seconds;
   std::vector<double> first_token_seconds;
@@ -178,7 +61,7 @@ void run_decode(const Bench& bench) {
   }
   // The first token belongs to the prompt: the others were decoded.
   const double rate = static_cast<double>(n_tokens - 1) / median(seconds);
-  Json line = facts("decode", bench, opened.runtime.get(), opened.info);
+  BenchJson line = bench_facts("decode", bench, opened.runtime.get(), opened.info);
   line["tokens"] = n_tokens;
   line["prompt_tokens"] = bench.prompt_tokens;
   line["repeats"] = bench.repeats;
@@ -199,7 +82,7 @@ double prefill_flops(const nanochat_model_info& info, int64_t n_tokens) {
 
 void run_prefill(const Bench& bench) {
   constexpr int64_t kDefaultTokens = 512;
-  const Opened opened = open_all(bench);
+  const BenchedModel opened = open_benched(bench);
   const int64_t n_tokens =
       bench.tokens > 0 ? bench.tokens : std::min(kDefaultTokens, opened.info.sequence_len);
   const TokenList tokens = some_tokens(n_tokens, opened.info.vocab_size);
@@ -213,7 +96,7 @@ void run_prefill(const Bench& bench) {
     seconds.push_back(watch.seconds());
   }
   const double took = median(seconds);
-  Json line = facts("prefill", bench, opened.runtime.get(), opened.info);
+  BenchJson line = bench_facts("prefill", bench, opened.runtime.get(), opened.info);
   line["tokens"] = n_tokens;
   line["repeats"] = bench.repeats;
   line["seconds"] = took;
@@ -253,7 +136,7 @@ void run_load(const Bench& bench) {
       seconds.push_back(watch.seconds());  // the first load only brings the files into the page cache
     info = fill<nanochat_model_info>(Exit::running, nanochat_model_describe, model.get());
   }
-  Json line = facts("load", bench, runtime.get(), info);
+  BenchJson line = bench_facts("load", bench, runtime.get(), info);
   line["tokens"] = 0;
   line["repeats"] = bench.repeats;
   line["seconds"] = median(seconds);
@@ -262,24 +145,37 @@ void run_load(const Bench& bench) {
          info.weights);
 }
 
+void add_batch_options(CLI::App& command, Bench& bench) {
+  constexpr int32_t kMaxSessions = 4096;
+  command.add_option("--sessions", bench.sessions, "How many at once, one after another")
+      ->type_name("N,N,...")
+      ->delimiter(',')
+      ->check(within(1, kMaxSessions))
+      ->capture_default_str();
+  command.add_option("--draft-tokens", bench.draft_tokens, "Tokens to guess per session and pass")
+      ->check(within(0, 64))
+      ->capture_default_str();
+  command
+      .add_option("--prompt-again", bench.prompt_again,
+                  "Also time a prompt of so many tokens, and the same again with what the first one left")
+      ->check(within(0, 1 << 20));
+}
+
 void add_bench(CLI::App& group, const char* name, const char* what, void (*run)(const Bench&)) {
   constexpr int32_t kMaxTokens = 1 << 20;
   CLI::App* command = group.add_subcommand(name, what);
   auto bench = std::make_shared<Bench>();
   CLI::Option* model = add_model_options(*command, bench->model, Tokenized::no);
-  add_kv_option(*command, bench->model);
-  command
-      ->add_option("--synthetic", bench->synthetic,
-                   "Random weights of a shape, such as v0-d20, instead of --model")
-      ->type_name("SHAPE")
-      ->excludes(model);
+  add_synthetic_option(*command, bench->synthetic, model);
   if (run != run_load) {
+    add_kv_option(*command, bench->model);
     command
         ->add_option("--tokens", bench->tokens,
-                     "Tokens to measure; 64 (decode) or 512 (prefill) if not given")
-        ->check(within(run == run_decode ? 2 : 1, kMaxTokens));
+                     "Tokens to measure; 64 (decode), 512 (prefill) or 32 each (batch) if not given")
+        ->check(within(run == run_prefill ? 1 : 2, kMaxTokens));
   }
-  if (run == run_decode) {
+  if (run == run_batch) add_batch_options(*command, *bench);
+  if (run == run_decode || run == run_batch) {
     command->add_option("--prompt-tokens", bench->prompt_tokens, "Tokens before the first one")
         ->check(within(1, kMaxTokens))
         ->capture_default_str();
@@ -289,8 +185,7 @@ void add_bench(CLI::App& group, const char* name, const char* what, void (*run)(
       ->capture_default_str();
   command->add_flag("--json", bench->json, "Only the JSON object, which is the last line in any case");
   command->callback([bench, run] {
-    if (bench->model.directory.empty() && bench->synthetic.empty())
-      throw CLI::RequiredError("--model or --synthetic");
+    require_model(bench->model, bench->synthetic);
     run(*bench);
   });
 }
@@ -298,12 +193,13 @@ void add_bench(CLI::App& group, const char* name, const char* what, void (*run)(
 }  // namespace
 
 void add_bench_commands(CLI::App& app) {
-  CLI::App* group =
-      app.add_subcommand("bench", "Measure decoding, prompts or loading against this machine's limits");
+  CLI::App* group = app.add_subcommand(
+      "bench", "Measure decoding, prompts, loading or batches against this machine's limits");
   group->require_subcommand(1);
   add_bench(*group, "decode", "Tokens one after another", run_decode);
   add_bench(*group, "prefill", "A prompt in one call", run_prefill);
   add_bench(*group, "load", "Loading from the page cache", run_load);
+  add_bench(*group, "batch", "Many sessions at once", run_batch);
 }
 
 }  // namespace nanochat::cli

@@ -13,6 +13,9 @@ void add_infer_command(CLI::App& app);
 void add_chat_command(CLI::App& app);
 void add_tokenizer_commands(CLI::App& app);
 void add_forward_command(CLI::App& app);
+void add_perplexity_command(CLI::App& app);
+void add_export_command(CLI::App& app);
+void add_quantize_command(CLI::App& app);
 void add_bench_commands(CLI::App& app);
 
 }  // namespace nanochat::cli

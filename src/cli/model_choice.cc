@@ -61,6 +61,18 @@ void add_kv_option(CLI::App& command, ModelChoice& choice) {
       ->check(CLI::IsMember({"f32", "bf16", "int8"}));
 }
 
+void add_synthetic_option(CLI::App& command, std::string& shape, CLI::Option* model) {
+  command
+      .add_option("--synthetic", shape,
+                  "Random weights of a shape, such as v0-d20 or llama-d20, instead of --model")
+      ->type_name("SHAPE")
+      ->excludes(model);
+}
+
+void require_model(const ModelChoice& choice, const std::string& synthetic) {
+  if (choice.directory.empty() && synthetic.empty()) throw CLI::RequiredError("--model or --synthetic");
+}
+
 CLI::Validator within(double low, double high) {
   const auto check = [low, high](std::string& text) -> std::string {
     double value = 0;
@@ -116,6 +128,15 @@ Session make_session(const nanochat_model* model, const ModelChoice& choice, int
   if (choice.kv_dtype == "bf16") options.kv_dtype = NANOCHAT_KV_BF16;
   if (choice.kv_dtype == "int8") options.kv_dtype = NANOCHAT_KV_INT8;
   return make<Session>(Exit::running, nanochat_session_create, model, &options);
+}
+
+void save_model(const nanochat_model* model, const std::string& directory, const ModelChoice& choice) {
+  Progress progress("Saving", Unit::bytes, choice.show());
+  nanochat_model_options options = NANOCHAT_MODEL_OPTIONS_INIT;
+  options.progress = Progress::on_progress;
+  options.progress_user_data = &progress;
+  options.cancel = interrupt_switch();
+  call(Exit::running, nanochat_model_save, model, directory.c_str(), &options);
 }
 
 int32_t weights_of(const ModelChoice& choice) {

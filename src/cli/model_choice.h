@@ -32,6 +32,11 @@ CLI::Option* add_model_options(CLI::App& command, ModelChoice& choice, Tokenized
 // --kv-dtype, for commands that make sessions
 void add_kv_option(CLI::App& command, ModelChoice& choice);
 
+// --synthetic SHAPE, instead of `model`, the option --model.
+void add_synthetic_option(CLI::App& command, std::string& shape, CLI::Option* model);
+// One of the two must be given.
+void require_model(const ModelChoice& choice, const std::string& synthetic);
+
 // A finite number from low to high; CLI::Range would let "nan" pass.
 CLI::Validator within(double low, double high);
 // Any uint64_t; CLI11 alone would wrap "-1" around.
@@ -45,6 +50,8 @@ Model make_random_model(const Runtime& runtime, const std::string& shape, const 
 
 // capacity 0: the model's sequence_len
 Session make_session(const nanochat_model* model, const ModelChoice& choice, int64_t capacity);
+// Writes a model directory, with progress.
+void save_model(const nanochat_model* model, const std::string& directory, const ModelChoice& choice);
 
 // enum nanochat_weight_values
 int32_t weights_of(const ModelChoice& choice);

@@ -35,12 +35,13 @@ class BatchRequest {
  private:
   friend class BatchScheduler;
   using Clock = std::chrono::steady_clock;
+  bool is_watched() const { return options_.deadline_seconds > 0 || options_.cancel != nullptr; }
 
   BatchSequence sequence_;  // the driver's, once the request has left the queue
   const BatchRequestOptions options_;
 
   // Guarded by the scheduler's mutex.
-  uint64_t id_ = 0;
+  int64_t id_ = 0;
   bool is_forgotten_ = false;
   bool cancel_asked_ = false;
   bool is_in_hand_ = false;  // given out by next_of_any()

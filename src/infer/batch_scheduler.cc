@@ -33,17 +33,19 @@ uint64_t default_kv_budget(const Model& model, const BatchSchedulerOptions& opti
   const auto n_pages = static_cast<uint64_t>((config.sequence_len + kPagePositions - 1) / kPagePositions) *
                        static_cast<uint64_t>(options.max_running);
   const MemoryStats memory = model.device().memory().stats();
-  uint64_t available = memory.device_available_bytes;
-  if (memory.budget_bytes > 0) available = std::min(available, memory.budget_bytes - memory.used_bytes);
   const uint64_t page =
       Memory::allocation_bytes(PoolKind::working, page_bytes(config, options.engine.kv_dtype));
-  return std::min(n_pages * page, available / 2);
+  uint64_t bytes = n_pages * page;
+  // What a caller's allocator has is not known: 0.
+  if (memory.device_available_bytes > 0) bytes = std::min(bytes, memory.device_available_bytes / 2);
+  if (memory.budget_bytes > 0) bytes = std::min(bytes, (memory.budget_bytes - memory.used_bytes) / 2);
+  return bytes;
 }
 
 BatchSchedulerOptions with_defaults(const Model& model, BatchSchedulerOptions options) {
   BatchEngineOptions& engine = options.engine;
   if (engine.kv_budget_bytes == 0) engine.kv_budget_bytes = default_kv_budget(model, options);
-  engine.prefix_cache_bytes = options.prefix_cache_bytes.value_or(engine.kv_budget_bytes / 2);
+  engine.prefix_cache_bytes = options.prefix_cache_bytes.value_or(engine.kv_budget_bytes);
   return options;
 }
 
@@ -91,23 +93,24 @@ BatchScheduler::~BatchScheduler() = default;
 
 // --- requests ----------------------------------------------------------------------------------------------
 
-std::shared_ptr<BatchRequest> BatchScheduler::submit(std::shared_ptr<const Tokenizer> tokenizer,
-                                                     std::vector<int32_t> prompt, GenerationOptions options,
-                                                     const BatchRequestOptions& wanted) {
+std::shared_ptr<BatchRequest> BatchScheduler::make_request(std::shared_ptr<const Tokenizer> tokenizer,
+                                                           std::vector<int32_t> prompt,
+                                                           GenerationOptions options,
+                                                           const BatchRequestOptions& wanted) const {
   const ModelConfig& config = model_->config();
   const int64_t capacity = wanted.capacity == 0 ? config.sequence_len : wanted.capacity;
   require_capacity(*model_, capacity);
   TokenLoop loop(config, capacity, {}, std::move(tokenizer), std::move(prompt), std::move(options));
   engine_.require_room(loop);
-  Requests one{std::make_shared<BatchRequest>(std::move(loop), wanted)};
-  std::shared_ptr<BatchRequest> request = one.front();
+  auto request = std::make_shared<BatchRequest>(std::move(loop), wanted);
   request->usage_.generation.prompt_tokens = request->sequence_.loop().n_prompt();
-  request->submitted_ = Clock::now();
-  const bool is_watched = wanted.deadline_seconds > 0 || wanted.cancel != nullptr;
-  request->deadline_ = wanted.deadline_seconds > 0 && wanted.deadline_seconds < kForEver
-                           ? request->submitted_ + duration(wanted.deadline_seconds)
-                           : Clock::time_point::max();
+  return request;
+}
 
+void BatchScheduler::submit(const std::shared_ptr<BatchRequest>& request) {
+  Requests one{request};
+  const BatchRequestOptions& wanted = request->options_;
+  const bool has_deadline = wanted.deadline_seconds > 0 && wanted.deadline_seconds < kForEver;
   const Lock lock(mutex_);
   const Visit visit(*this);
   const int64_t n_free = options_.max_running - std::ssize(running_);
@@ -120,11 +123,12 @@ std::shared_ptr<BatchRequest> BatchScheduler::submit(std::shared_ptr<const Token
              options_.max_running, options_.max_waiting)
         .hint("take events, then submit again");
   }
-  request->id_ = ++n_ids_;
-  if (is_watched) ++n_watched_;
-  ++usage_.n_submitted;
+  request->submitted_ = Clock::now();
+  request->deadline_ =
+      has_deadline ? request->submitted_ + duration(wanted.deadline_seconds) : Clock::time_point::max();
+  request->id_ = ++usage_.n_submitted;
+  if (request->is_watched()) ++n_watched_;
   waiting_.splice(waiting_.end(), one);
-  return request;
 }
 
 void BatchScheduler::cancel(BatchRequest& request) {
@@ -400,7 +404,7 @@ BatchScheduler::Requests::iterator BatchScheduler::end(Requests& requests, Reque
   BatchRequest& request = **at;
   if (&requests == &running_) engine_.release(request.sequence_);
   request.failure_ = std::move(failure);
-  if (request.options_.deadline_seconds > 0 || request.options_.cancel != nullptr) --n_watched_;
+  if (request.is_watched()) --n_watched_;
   ++usage_.n_ended;
   if (request.failure_) {
     request.usage_.status = request.failure_->status();

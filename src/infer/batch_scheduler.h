@@ -22,7 +22,7 @@ namespace nanochat {
 struct BatchSchedulerOptions {
   // kv_budget_bytes 0: max_running sequences of sequence_len, but at most half of the memory
   BatchEngineOptions engine;
-  std::optional<uint64_t> prefix_cache_bytes;  // none: half of the budget; 0: nothing is shared
+  std::optional<uint64_t> prefix_cache_bytes;  // none: all that requests leave; 0: nothing is shared
   int32_t max_running = 32;
   int32_t max_waiting = 1024;
   int64_t max_unread = 4096;  // a request with so many events that nobody took pauses
@@ -42,11 +42,14 @@ class BatchScheduler {
   BatchScheduler(std::shared_ptr<const Model> model, BatchSchedulerOptions options);
   ~BatchScheduler();
 
-  // Puts a request into the queue; computes nothing. Statuses: those of Generation, and
-  // budget_exceeded (it could never run), queue_full.
-  std::shared_ptr<BatchRequest> submit(std::shared_ptr<const Tokenizer> tokenizer,
-                                       std::vector<int32_t> prompt, GenerationOptions options,
-                                       const BatchRequestOptions& request);
+  // A request that waits to be queued. Statuses: those of Generation, and budget_exceeded (it could never
+  // run).
+  std::shared_ptr<BatchRequest> make_request(std::shared_ptr<const Tokenizer> tokenizer,
+                                             std::vector<int32_t> prompt, GenerationOptions options,
+                                             const BatchRequestOptions& request) const;
+  // Puts it into the queue, once; computes nothing. From here on next_of_any() may give it to anyone. Throws
+  // queue_full.
+  void submit(const std::shared_ptr<BatchRequest>& request);
 
   // The request's next event. The last one has finish != none; it is `error` if the request failed, alone,
   // for a reason that failure() tells. It is repeated without text. An error that is thrown is of this call,
@@ -104,7 +107,6 @@ class BatchScheduler {
   std::list<Waiter*> waiters_;
   bool cancel_asked_ = false;  // of some request since the queue was looked through
   int64_t n_watched_ = 0;      // requests in it that a deadline or a switch may end
-  uint64_t n_ids_ = 0;
   BatchSchedulerUsage usage_;
 };
 

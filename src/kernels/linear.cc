@@ -10,6 +10,7 @@ constexpr int64_t kStackBytes = 16 * 1024;  // x of a decode step is rounded wit
 constexpr int64_t kStreamPieceBytes = 128 * 1024;
 constexpr int64_t kRowsOfOneStream = 12;  // below, a panel is worth its bytes; above, its arithmetic
 constexpr int64_t kUnitsPerThread = 8;
+constexpr int64_t kTileRows = 6;  // of all bodies: a group of rows is not to end inside a tile
 
 // How y is cut: units of one panel by `rows` rows, the row groups of a panel next to each other.
 struct Grid {
@@ -21,7 +22,7 @@ Grid grid_of(int64_t n_panels, int64_t m, int64_t n_threads) {
   const int64_t wanted = n_threads == 1 ? 1 : n_threads * kUnitsPerThread;
   const int64_t most = std::max<int64_t>(1, m / (2 * kRowsOfOneStream));
   const int64_t groups = std::clamp<int64_t>((wanted + n_panels - 1) / n_panels, 1, most);
-  const int64_t rows = (m + groups - 1) / groups;
+  const int64_t rows = ((m + groups - 1) / groups + kTileRows - 1) / kTileRows * kTileRows;
   return {n_panels, (m + rows - 1) / rows, rows};
 }
 

@@ -128,6 +128,7 @@ ModelConfig parse_model_config(const Json& document, std::string_view file_name,
   } else {
     config = parse_nanochat_config(reader, tensors);
   }
+  read_quantization_config(reader);
   check_model_config(config, file_name);
   return config;
 }

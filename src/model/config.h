@@ -83,8 +83,16 @@ void check_model_config(const ModelConfig& config, std::string_view file_name);
 // theirs. parse_model_config() of it gives the same configuration.
 Json model_config_json(const ModelConfig& config);
 
-// The shapes of nanochat by depth, for synthetic models: "v0-d20" is generation V0, depth 20. Throws
-// invalid_argument naming the text.
+// Whether config.json says that the weights are stored as int8: a "quantization_config" of
+// compressed-tensors' form "int-quantized" with a scale for each output. parse_model_config() has refused
+// every other.
+bool has_int8_weights(const Json& document, std::string_view file_name);
+
+// What config.json says of weights that are stored so.
+Json int8_weights_json(const ModelConfig& config);
+
+// Shapes by depth, for synthetic models: "v0-d20" is nanochat's generation V0, depth 20; "llama-d20" a Llama
+// of the same depth and width, with a gated feed-forward. Throws invalid_argument naming the text.
 ModelConfig nanochat_shape(std::string_view name);
 
 }  // namespace nanochat

@@ -34,6 +34,10 @@ ModelConfig parse_hf_llama_config(const ConfigReader& reader);
 Json nanochat_config_json(const ModelConfig& config);
 Json hugging_face_config_json(const ModelConfig& config);
 
+// quantization_config in the form of compressed-tensors, format "int-quantized": int8 weights with one scale
+// for each output, X.weight and X.weight_scale. Refuses by name every other form. False: there is none.
+bool read_quantization_config(const ConfigReader& reader);
+
 // Vocabularies are padded to this many rows on disk.
 inline constexpr int64_t kVocabularyMultiple = 64;
 // The reference builds rope tables of this many contexts.

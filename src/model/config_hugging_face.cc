@@ -46,9 +46,9 @@ void refuse_variants(const ConfigReader& reader) {
     reader.require_flag(key, false);
   }
   for (const char* key :
-       {"sliding_window", "quantization_config", "num_local_experts", "num_experts", "layer_types",
-        "attn_logit_softcapping", "query_pre_attn_scalar", "attention_multiplier", "residual_multiplier",
-        "embedding_multiplier", "logits_scaling", "no_rope_layers"}) {
+       {"sliding_window", "num_local_experts", "num_experts", "layer_types", "attn_logit_softcapping",
+        "query_pre_attn_scalar", "attention_multiplier", "residual_multiplier", "embedding_multiplier",
+        "logits_scaling", "no_rope_layers"}) {
     reader.require_absent(key, "this variant of the architecture is not supported");
   }
   reader.require_number("partial_rotary_factor", 1.0);

@@ -160,6 +160,7 @@ void refuse_unknown_fields(const ConfigReader& reader) {
                                                 "ve_gate_scale",
                                                 "smear_channels",
                                                 "backout_layer",
+                                                "quantization_config",
                                                 "seed",
                                                 "model_type"};
   for (const auto& item : reader.json().items()) {

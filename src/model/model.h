@@ -75,8 +75,12 @@ class Model {
                                                     uint64_t seed, const ModelOptions& options,
                                                     const Watch& watch);
 
+  // The same model with int8 matrices: what a load of the same values with WeightDtype::i8 gives, to the bit.
+  // Both are in memory for a while. A model that is int8 already is invalid_argument. Progress: "quantize".
+  std::shared_ptr<const Model> quantize(const Watch& watch) const;
+
   // Writes config.json and weights in the model's own format; the folder is created. Values are the loaded
-  // ones (bf16 stays bf16). Each file is replaced atomically.
+  // ones (bf16 stays bf16, int8 stays int8 with its scales). Each file is replaced atomically.
   void save(const std::string& path, const Watch& watch) const;
 
   const ModelConfig& config() const { return config_; }

@@ -1,6 +1,7 @@
 // Model::load and Model::plan: a directory is opened and checked against its configuration; failures are told
 // in the words of the exit-code table.
 #include <algorithm>
+#include <limits>
 #include <optional>
 
 #include "base/error.h"
@@ -24,8 +25,11 @@ struct CheckedDirectory {
   ModelDirectory directory;
   ModelConfig config;
   std::vector<TensorSlot> slots;
-  std::vector<DType> stored;  // of slots[i]
+  std::vector<DType> stored;                  // of slots[i]
+  std::vector<ModelDirectory::Entry> scales;  // of slots[i], if that is I8; else without a file
 };
+
+std::string scale_name(const TensorSlot& slot) { return slot.name + "_scale"; }
 
 ModelConfig read_config(const ModelDirectory& directory) {
   std::vector<NamedShape> tensors;
@@ -35,6 +39,8 @@ ModelConfig read_config(const ModelDirectory& directory) {
   }
   return parse_model_config(directory.config(), directory.config_path(), tensors);
 }
+
+bool is_float(DType dtype) { return dtype == DType::f32 || dtype == DType::bf16 || dtype == DType::f16; }
 
 void check_tensor(const ModelDirectory::Entry& entry, const TensorSlot& slot, const std::string& model_id) {
   const TensorInfo& info = *entry.info;
@@ -54,17 +60,51 @@ void check_tensor(const ModelDirectory::Entry& entry, const TensorSlot& slot, co
         .subject(path)
         .say("{}: tensor '{}': shape {}, expected {}", path, slot.name, info.shape, slot.shape);
   }
-  if (info.dtype != DType::f32 && info.dtype != DType::bf16 && info.dtype != DType::f16) {
+  const bool may_be_i8 = kind_of(slot.role) == TensorKind::matrix;
+  if (!is_float(info.dtype) && !(may_be_i8 && info.dtype == DType::i8)) {
     throw Error(Status::format_unsupported)
         .subject(path)
-        .say("{}: tensor '{}': dtype {}, expected F32, BF16 or F16", path, slot.name, dtype_name(info.dtype));
+        .say("{}: tensor '{}': dtype {}, expected F32, BF16{} F16{}", path, slot.name, dtype_name(info.dtype),
+             may_be_i8 ? "," : " or", may_be_i8 ? " or I8" : "");
   }
+}
+
+// The scales of an I8 tensor; the tensors of other types must have none.
+ModelDirectory::Entry find_scales(const ModelDirectory& directory, const TensorSlot& slot,
+                                  const ModelDirectory::Entry& weights, bool config_says_int8) {
+  const std::string name = scale_name(slot);
+  const std::string& path = weights.file->path();
+  const bool is_i8 = weights.info->dtype == DType::i8;
+  const auto refuse = [&](std::string_view reason) {
+    throw Error(Status::format_invalid).subject(path).say("{}: {}", path, reason);
+  };
+  if (!is_i8 && directory.contains(name)) {
+    refuse(format_text("tensor '{}': scales of '{}', which is {}, expected I8", name, slot.name,
+                       dtype_name(weights.info->dtype)));
+  }
+  if (!is_i8) return {nullptr, nullptr};
+  if (!config_says_int8) {
+    refuse(format_text("tensor '{}': dtype I8, but config.json has no quantization_config", slot.name));
+  }
+  if (!directory.contains(name)) {
+    refuse(format_text("tensor '{}': dtype I8, but its scales '{}' are missing", slot.name, name));
+  }
+  const ModelDirectory::Entry scales = directory.find(name);
+  const Shape expected{slot.n_rows(), 1};
+  if (scales.info->shape != expected || !is_float(scales.info->dtype)) {
+    refuse(format_text("tensor '{}': shape {} of {}, expected {} of F32, BF16 or F16", name,
+                       scales.info->shape, dtype_name(scales.info->dtype), expected));
+  }
+  return scales;
 }
 
 void refuse_unknown_tensors(const ModelDirectory& directory, const ModelConfig& config,
                             std::span<const TensorSlot> slots) {
-  std::vector<std::string_view> known;
-  for (const TensorSlot& slot : slots) known.push_back(slot.name);
+  std::vector<std::string> known;
+  for (const TensorSlot& slot : slots) {
+    known.push_back(slot.name);
+    if (kind_of(slot.role) == TensorKind::matrix) known.push_back(scale_name(slot));
+  }
   std::sort(known.begin(), known.end());
   for (const std::string& name : directory.names()) {
     if (std::binary_search(known.begin(), known.end(), name) || is_ignored_tensor(config, name)) continue;
@@ -77,21 +117,59 @@ void refuse_unknown_tensors(const ModelDirectory& directory, const ModelConfig& 
 }
 
 CheckedDirectory open_directory(const std::string& path, const std::string& model_id) {
-  CheckedDirectory opened{ModelDirectory(path), {}, {}, {}};
+  CheckedDirectory opened{ModelDirectory(path), {}, {}, {}, {}};
   opened.config = read_config(opened.directory);
+  const bool is_int8 = has_int8_weights(opened.directory.config(), opened.directory.config_path());
   opened.slots = tensor_slots(opened.config);
   for (const TensorSlot& slot : opened.slots) {
     const ModelDirectory::Entry entry = opened.directory.find(slot.name);
     check_tensor(entry, slot, model_id);
     opened.stored.push_back(entry.info->dtype);
+    opened.scales.push_back(find_scales(opened.directory, slot, entry, is_int8));
   }
   refuse_unknown_tensors(opened.directory, opened.config, opened.slots);
   return opened;
 }
 
+uint64_t scale_bytes_of(const CheckedDirectory& checked) {
+  uint64_t n_bytes = 0;
+  for (const ModelDirectory::Entry& scales : checked.scales) {
+    if (scales.file != nullptr) n_bytes += scales.info->n_bytes;
+  }
+  return n_bytes;
+}
+
+// Scales as fp32. One that is not finite or negative, or that makes a value so, is refused.
+std::vector<float> read_scales(const ModelDirectory::Entry& entry, const std::string& model_id) {
+  const TensorInfo& info = *entry.info;
+  std::vector<std::byte> bytes(info.n_bytes);
+  entry.file->file().read_at(info.offset, bytes);
+  std::vector<float> scales(static_cast<size_t>(info.shape[0]));
+  convert_values(bytes.data(), info.dtype, reinterpret_cast<std::byte*>(scales.data()), DType::f32,
+                 info.shape[0]);
+  constexpr float kLargest = std::numeric_limits<float>::max() / 128.0F;
+  for (size_t i = 0; i < scales.size(); ++i) {
+    if (scales[i] >= 0.0F && scales[i] <= kLargest) continue;
+    const std::string reason = format_text("tensor '{}': element {} of {} is {}, expected 0 to {}", info.name,
+                                           i, scales.size(), scales[i], kLargest);
+    throw Error(Status::model_validation_failed)
+        .subject(info.name)
+        .field("model_id", model_id)
+        .field("reason", reason)
+        .field("tensor", info.name)
+        .field("index", static_cast<uint64_t>(i))
+        .hint("obtain an undamaged model file")
+        .say("Model validation failed for {}: {}", model_id, reason);
+  }
+  return scales;
+}
+
 class DirectorySource final : public WeightSource {
  public:
-  explicit DirectorySource(const CheckedDirectory& checked) : checked_(checked) {
+  DirectorySource(const CheckedDirectory& checked, const std::string& model_id) : checked_(checked) {
+    for (const ModelDirectory::Entry& entry : checked.scales) {
+      scales_.push_back(entry.file == nullptr ? std::vector<float>() : read_scales(entry, model_id));
+    }
     std::vector<const SafetensorsFile*> files;
     for (const TensorSlot& slot : checked.slots) {
       entries_.push_back(checked.directory.find(slot.name));
@@ -111,6 +189,8 @@ class DirectorySource final : public WeightSource {
 
   DType dtype(size_t slot) const override { return checked_.stored[slot]; }
   uint64_t position(size_t slot) const override { return positions_[slot].second; }
+  std::span<const float> scales(size_t slot) const override { return scales_[slot]; }
+  uint64_t scale_bytes() const override { return scale_bytes_of(checked_); }
 
   // From the mapping, which is the faster way; from the file where the mapping is not aligned.
   std::span<const std::byte> read(size_t slot, int64_t first_row, int64_t n_rows,
@@ -129,6 +209,7 @@ class DirectorySource final : public WeightSource {
  private:
   const CheckedDirectory& checked_;
   std::vector<ModelDirectory::Entry> entries_;
+  std::vector<std::vector<float>> scales_;
   std::vector<std::pair<size_t, uint64_t>> positions_;  // of slot i, over all files
 };
 
@@ -195,7 +276,9 @@ ModelPlan Model::plan(const std::string& path, const ModelOptions& options) {
   const std::atomic<uint64_t> bytes_read{0};
   return told_as_load_failure(path, model_id, bytes_read, [&] {
     const CheckedDirectory opened = open_directory(path, model_id);
-    return plan_model(opened.config, opened.slots, opened.stored, options);
+    ModelPlan plan = plan_model(opened.config, opened.slots, opened.stored, options);
+    plan.file_bytes += scale_bytes_of(opened);
+    return plan;
   });
 }
 
@@ -205,7 +288,7 @@ std::shared_ptr<const Model> Model::load(std::shared_ptr<Device> device, const s
   std::atomic<uint64_t> bytes_read{0};
   return told_as_load_failure(path, model_id, bytes_read, [&] {
     const CheckedDirectory opened = open_directory(path, model_id);
-    const DirectorySource source(opened);
+    const DirectorySource source(opened, model_id);
     const BuildRequest request{model_id, &opened.config, opened.slots, &source, options, &bytes_read};
     return ModelBuilder::build(std::move(device), request, watch);
   });

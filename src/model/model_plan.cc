@@ -19,7 +19,16 @@ DType loaded_dtype(DType stored, WeightDtype wanted) {
 
 // What is wanted of a matrix, or what it is stored as.
 DType loaded_matrix_dtype(DType stored, WeightDtype wanted) {
-  return wanted == WeightDtype::i8 ? DType::i8 : loaded_dtype(stored, wanted);
+  const bool stays_i8 = stored == DType::i8 && wanted == WeightDtype::as_stored;
+  return stays_i8 || wanted == WeightDtype::i8 ? DType::i8 : loaded_dtype(stored, wanted);
+}
+
+// Parts of a fused matrix that differ become f32, which holds either.
+void add_part(const ModelConfig& config, const TensorSlot& slot, DType dtype, PackedMatrix& matrix) {
+  if (matrix.n == 0) matrix.dtype = dtype;
+  if (matrix.dtype != dtype) matrix.dtype = DType::f32;
+  matrix.n += used_rows(config, slot);
+  matrix.k = slot.width();
 }
 
 void require_int8_width(const TensorSlot& slot) {
@@ -36,20 +45,13 @@ void describe_weights(const ModelConfig& config, std::span<const TensorSlot> slo
                       std::span<const DType> stored, const ModelOptions& options, Weights& weights) {
   weights.layers.resize(static_cast<size_t>(config.n_layer));
   weights.table_dtype = DType::bf16;
-  for (const TensorSlot& slot : slots) {
-    if (kind_of(slot.role) != TensorKind::matrix) continue;
-    matrix_of(weights, slot).dtype = loaded_matrix_dtype(DType::bf16, options.weight_dtype);
-    if (matrix_of(weights, slot).dtype == DType::i8) require_int8_width(slot);
-  }
   for (size_t i = 0; i < slots.size(); ++i) {
-    const DType dtype = loaded_dtype(stored[i], options.weight_dtype);
     const TensorKind kind = kind_of(slots[i].role);
     if (kind == TensorKind::matrix) {
-      PackedMatrix& matrix = matrix_of(weights, slots[i]);
-      matrix.n += used_rows(config, slots[i]);
-      matrix.k = slots[i].width();
-      if (dtype == DType::f32) matrix.dtype = DType::f32;
-    } else if (kind == TensorKind::table && dtype == DType::f32) {
+      const DType dtype = loaded_matrix_dtype(stored[i], options.weight_dtype);
+      if (dtype == DType::i8) require_int8_width(slots[i]);
+      add_part(config, slots[i], dtype, matrix_of(weights, slots[i]));
+    } else if (kind == TensorKind::table && loaded_dtype(stored[i], options.weight_dtype) == DType::f32) {
       weights.table_dtype = DType::f32;
     }
   }
@@ -85,8 +87,9 @@ WeightLayout lay_out_weights(const ModelConfig& config, std::span<const TensorSl
     switch (kind_of(slot.role)) {
       case TensorKind::matrix: {
         PackedMatrix& matrix = matrix_of(weights, slot);
-        if (matrix.dtype == DType::f32) layout.weight_dtype = WeightDtype::f32;
-        if (matrix.dtype == DType::i8) layout.weight_dtype = WeightDtype::i8;
+        const bool is_i8 = matrix.dtype == DType::i8 || layout.weight_dtype == WeightDtype::i8;
+        if (is_i8 || matrix.dtype == DType::f32)
+          layout.weight_dtype = is_i8 ? WeightDtype::i8 : WeightDtype::f32;
         // One piece per matrix: taken by the part that holds its first row.
         if (first_matrix_row(config, slot.role) == 0) matrix.data = arena.take<void>(packed_bytes(matrix));
         break;

@@ -1,28 +1,17 @@
 // Model::save: what load() read, from the device back into the format's own names.
 #include <algorithm>
 #include <bit>
-#include <numeric>
+#include <cmath>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "io/safetensors.h"
 #include "model/model.h"
-#include "model/tensor_slots.h"
+#include "model/slot_rows.h"
 
 namespace nanochat {
 
 namespace {
-
-DType saved_dtype(const Weights& weights, const TensorSlot& slot) {
-  switch (kind_of(slot.role)) {
-    case TensorKind::matrix:
-      return matrix_of(weights, slot).dtype;
-    case TensorKind::table:
-      return weights.table_dtype;
-    default:
-      return DType::f32;
-  }
-}
 
 // A folder that holds weights under another name would be loaded from there.
 void refuse_other_weights(const std::string& path, std::string_view weights_name) {
@@ -35,138 +24,133 @@ void refuse_other_weights(const std::string& path, std::string_view weights_name
   }
 }
 
+// One tensor of the file: a slot, or the scales of an int8 slot.
+struct SavedTensor {
+  TensorSlot slot;
+  bool is_scales;
+  TensorInfo info;
+};
+
+std::vector<SavedTensor> saved_tensors(const Model& model) {
+  std::vector<SavedTensor> tensors;
+  for (const TensorSlot& slot : tensor_slots(model.config())) {
+    SavedTensor tensor{slot, false, {}};
+    tensor.info.name = slot.name;
+    tensor.info.dtype = held_dtype(model.weights(), slot);
+    tensor.info.shape = slot.shape;
+    tensors.push_back(tensor);
+    if (tensor.info.dtype != DType::i8) continue;
+    tensor.is_scales = true;
+    tensor.info.name += "_scale";
+    tensor.info.dtype = DType::f32;
+    tensor.info.shape = {slot.n_rows(), 1};
+    tensors.push_back(std::move(tensor));
+  }
+  // Bytes of any number before wider elements would leave those unaligned in the file.
+  if (model.weight_dtype() == WeightDtype::i8) {
+    std::stable_sort(tensors.begin(), tensors.end(), [](const SavedTensor& a, const SavedTensor& b) {
+      return dtype_size(a.info.dtype) > dtype_size(b.info.dtype);
+    });
+  }
+  return tensors;
+}
+
 class WeightWriter {
  public:
   WeightWriter(const Model& model, SafetensorsWriter& out, const Watch& watch)
-      : config_(model.config()),
-        weights_(model.weights()),
-        device_(model.device()),
-        out_(out),
-        watch_(watch) {}
+      : model_(model), out_(out), watch_(watch) {}
 
-  void write(std::span<const TensorSlot> slots) {
-    for (const TensorSlot& slot : slots) total_bytes_ += bytes_of(slot, slot.n_rows());
-    for (const TensorSlot& slot : slots) {
-      switch (kind_of(slot.role)) {
-        case TensorKind::matrix:
-          write_matrix(slot);
-          break;
-        case TensorKind::table:
-          write_plain(slot, table_of(weights_, slot));
-          break;
-        case TensorKind::vector:
-          write_plain(slot, vector_of(weights_, slot));
-          break;
-        case TensorKind::scalars:
-          write_scalars(slot);
-          break;
+  void write(std::span<const SavedTensor> tensors) {
+    for (const SavedTensor& tensor : tensors) {
+      const int64_t n = tensor.is_scales ? tensor.slot.n_rows() : tensor.slot.n_elements();
+      total_bytes_ += static_cast<uint64_t>(n * dtype_size(tensor.info.dtype));
+    }
+    for (const SavedTensor& tensor : tensors) {
+      if (tensor.is_scales) {
+        emit(std::as_bytes(std::span<const float>(read_scales(model_, tensor.slot))));
+      } else {
+        write_rows(tensor);
       }
     }
   }
 
  private:
-  static constexpr int64_t kRows = 256;             // unpacked at once
   static constexpr int64_t kConverted = 64 * 1024;  // values, by one thread
 
-  uint64_t bytes_of(const TensorSlot& slot, int64_t n_rows) const {
-    return static_cast<uint64_t>(n_rows * slot.width() * dtype_size(saved_dtype(weights_, slot)));
+  void emit(std::span<const std::byte> bytes) {
+    out_.write(bytes);
+    watch_.report("save", done_bytes_ += bytes.size(), total_bytes_);
   }
 
-  void emit(const void* data, uint64_t n_bytes) {
-    out_.write({static_cast<const std::byte*>(data), static_cast<size_t>(n_bytes)});
-    watch_.report("save", done_bytes_ += n_bytes, total_bytes_);
-  }
-
-  void write_matrix(const TensorSlot& slot) {
-    const PackedMatrix& matrix = matrix_of(weights_, slot);
-    const int64_t n_used = used_rows(config_, slot);
-    const int64_t width = slot.width();
-    const int64_t step = std::min(kRows, slot.n_rows());
-    const Block rows = device_.memory().allocate(
-        PoolKind::working, static_cast<uint64_t>(step * width) * sizeof(float), "rows to save");
-    std::vector<float> copied(device_.is_host() ? 0 : static_cast<size_t>(step * width));
-    float* const values = device_.is_host() ? rows.as<float>() : copied.data();
-    std::vector<int32_t> ids;
-    for (int64_t first = 0; first < slot.n_rows(); first += step) {
-      const int64_t n = std::min(step, slot.n_rows() - first);
-      const int64_t n_real = std::clamp<int64_t>(n_used - first, 0, n);
-      ids.resize(static_cast<size_t>(n_real));
-      std::iota(ids.begin(), ids.end(), static_cast<int32_t>(first_matrix_row(config_, slot.role) + first));
-      device_.kernels().unpack_rows(device_, matrix, ids, rows.as<float>());
-      device_.synchronize();
-      if (!device_.is_host()) {
-        device_.copy_to_host(values, rows.as<float>(), static_cast<size_t>(n_real * width) * sizeof(float));
+  void write_rows(const SavedTensor& tensor) {
+    std::vector<float> scales;
+    if (tensor.info.dtype == DType::i8) scales = read_scales(model_, tensor.slot);
+    visit_rows(model_, tensor.slot, {}, [&](int64_t first_row, std::span<const float> values) {
+      switch (tensor.info.dtype) {
+        case DType::f32:
+          return emit(std::as_bytes(values));
+        case DType::i8: {
+          const auto first = static_cast<size_t>(first_row);
+          return emit_integers(values, std::span(scales).subspan(first), tensor.slot.width());
+        }
+        default:
+          return emit_words(values);
       }
-      // Rows that pad the vocabulary are not kept: they are no outputs.
-      std::fill(values + n_real * width, values + n * width, 0.0F);
-      emit_values({values, static_cast<size_t>(n * width)}, matrix.dtype);
-    }
+    });
   }
 
-  void emit_values(std::span<const float> values, DType dtype) {
-    if (dtype == DType::f32) return emit(values.data(), values.size_bytes());
+  // Exact: the values were bf16.
+  void emit_words(std::span<const float> values) {
     words_.resize(std::max(words_.size(), values.size()));
-    device_.threads().parallel_for(std::ssize(values), kConverted, [&](int64_t begin, int64_t end) {
+    model_.device().threads().parallel_for(std::ssize(values), kConverted, [&](int64_t begin, int64_t end) {
       for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) {
-        // Exact: the value was a bf16.
         words_[i] = static_cast<uint16_t>(std::bit_cast<uint32_t>(values[i]) >> 16);
       }
     });
-    emit(words_.data(), values.size() * sizeof(uint16_t));
+    emit(std::as_bytes(std::span(words_).first(values.size())));
   }
 
-  void write_plain(const TensorSlot& slot, const void* source) {
-    std::vector<std::byte> bytes(bytes_of(slot, std::min(kRows, slot.n_rows())));
-    const auto* rows = static_cast<const std::byte*>(source);
-    for (int64_t first = 0; first < slot.n_rows(); first += kRows) {
-      const uint64_t n_bytes = bytes_of(slot, std::min(kRows, slot.n_rows() - first));
-      device_.copy_to_host(bytes.data(), rows + bytes_of(slot, first), n_bytes);
-      emit(bytes.data(), n_bytes);
-    }
+  // Exact: a value is an integer times its row's scale, rounded once, far from the next integer's.
+  void emit_integers(std::span<const float> values, std::span<const float> scales, int64_t width) {
+    integers_.resize(std::max(integers_.size(), values.size()));
+    const auto n_rows = std::ssize(values) / width;
+    const int64_t rows_by_thread = std::max<int64_t>(1, kConverted / width);
+    model_.device().threads().parallel_for(n_rows, rows_by_thread, [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row) {
+        const float scale = scales[static_cast<size_t>(row)];
+        for (auto i = static_cast<size_t>(row * width); i < static_cast<size_t>((row + 1) * width); ++i) {
+          integers_[i] = scale > 0.0F ? static_cast<int8_t>(std::nearbyint(values[i] / scale)) : int8_t{0};
+        }
+      }
+    });
+    emit(std::as_bytes(std::span(integers_).first(values.size())));
   }
 
-  void write_scalars(const TensorSlot& slot) {
-    std::vector<float> values;
-    for (int64_t i = 0; i < slot.n_elements(); ++i) values.push_back(scalar_of(weights_, slot, i));
-    emit(values.data(), values.size() * sizeof(float));
-  }
-
-  const ModelConfig& config_;
-  Weights weights_;  // a copy of the pointers
-  Device& device_;
+  const Model& model_;
   SafetensorsWriter& out_;
   const Watch& watch_;
   std::vector<uint16_t> words_;
+  std::vector<int8_t> integers_;
   uint64_t done_bytes_ = 0, total_bytes_ = 0;
 };
 
 }  // namespace
 
 void Model::save(const std::string& path, const Watch& watch) const {
-  if (weight_dtype_ == WeightDtype::i8) {
-    throw Error(Status::unsupported)
-        .subject(path)
-        .say("{}: a model with int8 weights is not saved", path)
-        .hint("load the model with bf16 or f32 weights, then save it");
-  }
   const bool is_own = config_.format == ModelFormat::nanochat;
   const std::string weights_name = is_own ? "weights.safetensors" : "model.safetensors";
   make_directories(path);
   refuse_other_weights(path, weights_name);
-  const std::vector<TensorSlot> slots = tensor_slots(config_);
+  const std::vector<SavedTensor> tensors = saved_tensors(*this);
   std::vector<TensorInfo> infos;
-  for (const TensorSlot& slot : slots) {
-    TensorInfo info;
-    info.name = slot.name;
-    info.dtype = saved_dtype(weights_, slot);
-    info.shape = slot.shape;
-    infos.push_back(std::move(info));
-  }
+  for (const SavedTensor& tensor : tensors) infos.push_back(tensor.info);
+  Json config = model_config_json(config_);
+  if (weight_dtype_ == WeightDtype::i8) config["quantization_config"] = int8_weights_json(config_);
   SafetensorsWriter out(join_path(path, weights_name), std::move(infos), {{"format", "pt"}});
-  WeightWriter(*this, out, watch).write(slots);
+  WeightWriter(*this, out, watch).write(tensors);
   watch.check();
   out.commit();
-  write_file(join_path(path, "config.json"), write_json(model_config_json(config_), 1) + "\n");
+  write_file(join_path(path, "config.json"), write_json(config, 1) + "\n");
 }
 
 }  // namespace nanochat

@@ -220,4 +220,16 @@ float& scalar_of(Weights& weights, const TensorSlot& slot, int64_t index) {
   }
 }
 
+const void* table_of(const Weights& weights, const TensorSlot& slot) {
+  return table_of(const_cast<Weights&>(weights), slot);
+}
+
+const float* vector_of(const Weights& weights, const TensorSlot& slot) {
+  return vector_of(const_cast<Weights&>(weights), slot);
+}
+
+float scalar_of(const Weights& weights, const TensorSlot& slot, int64_t index) {
+  return scalar_of(const_cast<Weights&>(weights), slot, index);
+}
+
 }  // namespace nanochat

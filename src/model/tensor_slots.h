@@ -67,5 +67,8 @@ int64_t used_rows(const ModelConfig& config, const TensorSlot& slot);  // lm_hea
 const void*& table_of(Weights& weights, const TensorSlot& slot);
 const float*& vector_of(Weights& weights, const TensorSlot& slot);
 float& scalar_of(Weights& weights, const TensorSlot& slot, int64_t index);
+const void* table_of(const Weights& weights, const TensorSlot& slot);
+const float* vector_of(const Weights& weights, const TensorSlot& slot);
+float scalar_of(const Weights& weights, const TensorSlot& slot, int64_t index);
 
 }  // namespace nanochat

@@ -16,8 +16,8 @@ struct WeightLayout {
   WeightDtype weight_dtype;
 };
 
-// stored[i]: the dtype of slots[i] on disk, f32, bf16 or f16. A fused matrix whose parts differ is f32 as
-// soon as one part is, so that nothing is lost; so are the tables. base 0 gives the sizes alone.
+// stored[i]: the dtype of slots[i] on disk, f32, bf16, f16 or (matrices) i8. A fused matrix whose parts
+// differ is f32, so that nothing is lost; so are the tables. base 0 gives the sizes alone.
 WeightLayout lay_out_weights(const ModelConfig& config, std::span<const TensorSlot> slots,
                              std::span<const DType> stored, const ModelOptions& options, void* base);
 

@@ -64,6 +64,8 @@ Hash128 combine_hashes(const BuildRequest& request, std::span<const Chunk> chunk
         format_text("{} {} {} ", tensor.name, dtype_name(request.source->dtype(slot)), tensor.shape);
     append_bytes(all, head.data(), head.size());
     append_bytes(all, digests[slot].data(), digests[slot].size());
+    const std::span<const float> scales = request.source->scales(slot);
+    append_bytes(all, scales.data(), scales.size_bytes());
   }
   return hash128(all);
 }
@@ -82,11 +84,11 @@ class Filling {
   }
 
   void run() {
-    watch_.report("load", 0, total_bytes_);
+    watch_.report(request_.stage, 0, total_bytes_);
     device_.threads().parallel_for(std::ssize(chunks_), 1,
                                    [&](int64_t begin, int64_t end) { fill(begin, end); });
     if (bad_chunk_ != kNone) refuse_not_finite();
-    watch_.report("load", total_bytes_, total_bytes_);
+    watch_.report(request_.stage, total_bytes_, total_bytes_);
   }
   Hash128 checksum() const { return combine_hashes(request_, chunks_, hashes_); }
 
@@ -104,7 +106,7 @@ class Filling {
         fill_chunk(i, stored, converted);
         const uint64_t done = request_.bytes_read->fetch_add(chunks_[i].n_bytes) + chunks_[i].n_bytes;
         if (std::this_thread::get_id() == caller_ && done < total_bytes_)
-          watch_.report("load", done, total_bytes_);
+          watch_.report(request_.stage, done, total_bytes_);
       }
     } catch (...) {
       stop_.store(true, std::memory_order_relaxed);
@@ -141,8 +143,15 @@ class Filling {
         std::clamp<int64_t>(used_rows(*request_.config, slot) - chunk.first_row, 0, chunk.n_rows);
     if (n_used > 0) {
       const int64_t row = first_matrix_row(*request_.config, slot.role) + chunk.first_row;
-      const int64_t bad = device_.kernels().pack_rows(device_, matrix_of(weights_, slot), row, n_used,
-                                                      bytes.data(), dtype, nullptr);
+      const PackedMatrix& matrix = matrix_of(weights_, slot);
+      const std::span<const float> scales = request_.source->scales(chunk.slot);
+      if (dtype == DType::i8 && matrix.dtype != DType::i8) {
+        pack_dequantized(chunk, bytes, {row, n_used}, scratch);
+        return -1;
+      }
+      const float* const own = scales.empty() ? nullptr : scales.data() + chunk.first_row;
+      const int64_t bad = device_.kernels().pack_rows(device_, matrix, row, n_used, bytes.data(), dtype, own);
+      if (dtype == DType::i8) return bad;  // integers are finite, and the scales were checked
       if (bad >= 0 || n_used == chunk.n_rows) return bad;
     }
     // Rows that pad the vocabulary are no outputs, but a file that holds NaN there is damaged all the same.
@@ -151,6 +160,25 @@ class Filling {
     const int64_t bad = convert_values(bytes.data() + n_used * row_bytes(slot, dtype), dtype, target.data(),
                                        DType::f32, n_padding);
     return bad < 0 ? bad : bad + n_used * slot.width();
+  }
+
+  struct MatrixRows {
+    int64_t first, n;
+  };
+
+  void pack_dequantized(const Chunk& chunk, std::span<const std::byte> bytes, MatrixRows rows,
+                        std::vector<std::byte>& scratch) {
+    const TensorSlot& slot = request_.slots[chunk.slot];
+    const std::span<const float> scales = request_.source->scales(chunk.slot);
+    const auto* integers = reinterpret_cast<const int8_t*>(bytes.data());
+    const auto target = staging(scratch, static_cast<size_t>(rows.n * slot.width()) * sizeof(float));
+    auto* values = reinterpret_cast<float*>(target.data());
+    for (int64_t i = 0; i < rows.n * slot.width(); ++i) {
+      values[i] =
+          static_cast<float>(integers[i]) * scales[static_cast<size_t>(chunk.first_row + i / slot.width())];
+    }
+    device_.kernels().pack_rows(device_, matrix_of(weights_, slot), rows.first, rows.n, values, DType::f32,
+                                nullptr);
   }
 
   int64_t copy_table(const Chunk& chunk, std::span<const std::byte> bytes, std::vector<std::byte>& scratch) {
@@ -258,7 +286,8 @@ std::shared_ptr<const Model> ModelBuilder::build(std::shared_ptr<Device> device,
   const auto start = std::chrono::steady_clock::now();
   std::vector<DType> stored(request.slots.size());
   for (size_t i = 0; i < stored.size(); ++i) stored[i] = request.source->dtype(i);
-  const ModelPlan plan = plan_model(*request.config, request.slots, stored, request.options);
+  ModelPlan plan = plan_model(*request.config, request.slots, stored, request.options);
+  plan.file_bytes += request.source->scale_bytes();
   const uint64_t n_bytes =
       lay_out_weights(*request.config, request.slots, stored, request.options, nullptr).n_bytes;
   watch.check();

@@ -156,6 +156,22 @@ TEST(EveryAllocationFailsOnce, DescribingAModel) {
   nanochat_runtime_free(runtime);
 }
 
+TEST(EveryAllocationFailsOnce, ExportingAModel) {
+  nanochat_runtime* runtime = make_runtime();
+  nanochat_model* model = nullptr;
+  nanochat_tokenizer* tokenizer = nullptr;
+  ASSERT_EQ(nanochat_model_load(runtime, kStories, nullptr, &model, nullptr), NANOCHAT_OK);
+  ASSERT_EQ(nanochat_tokenizer_load(runtime, kStories, nullptr, &tokenizer, nullptr), NANOCHAT_OK);
+  EXPECT_GT(fail_each_allocation([&](nanochat_error** error) {
+              return nanochat_model_export(model, tokenizer, "memory_fault.gguf", nullptr, error);
+            }),
+            100);
+  std::remove("memory_fault.gguf");
+  nanochat_tokenizer_free(tokenizer);
+  nanochat_model_free(model);
+  nanochat_runtime_free(runtime);
+}
+
 TEST(EveryAllocationFailsOnce, EvaluatingTokensLeavesTheSessionUsable) {
   nanochat_runtime* runtime = make_runtime();
   nanochat_model* model = nullptr;
@@ -206,6 +222,93 @@ TEST(EveryAllocationFailsOnce, GeneratingGoesOnWithTheSameTokens) {
             }),
             20);
   nanochat_tokenizer_free(tokenizer);
+  nanochat_model_free(model);
+  nanochat_runtime_free(runtime);
+}
+
+// Two requests with one beginning, guesses and log probabilities, taken to their ends.
+class TwoRequests {
+ public:
+  explicit TwoRequests(const nanochat_model* model) {
+    generation_.max_tokens = 12;
+    generation_.top_logprobs = 2;
+    generation_.ignore_end = 1;
+    for (std::string& tokens : got_) tokens.reserve(1000);  // the test's own memory does not fail
+    for (int32_t i = 0; i < kPrompt; ++i) prompt_[i] = 1 + i % 7;
+    EXPECT_EQ(run(model, nullptr), NANOCHAT_OK);
+    for (size_t i = 0; i < 2; ++i) expected_[i] = got_[i];
+  }
+
+  // The first failure, of a call or of a request; after one all goes on.
+  nanochat_status run(const nanochat_model* model, nanochat_error** error) {
+    nanochat_scheduler_options options = NANOCHAT_SCHEDULER_OPTIONS_INIT;
+    options.draft_tokens = 3;
+    nanochat_scheduler* scheduler = nullptr;
+    nanochat_status status = nanochat_scheduler_create(model, nullptr, &options, &scheduler, error);
+    if (status != NANOCHAT_OK) return status;
+    nanochat_request* requests[2] = {};
+    for (size_t i = 0; i < 2; ++i) {
+      got_[i].clear();
+      const auto submit = [&] {
+        return nanochat_scheduler_submit(scheduler, prompt_, kPrompt - static_cast<size_t>(i), &generation_,
+                                         nullptr, &requests[i], status == NANOCHAT_OK ? error : nullptr);
+      };
+      if (const nanochat_status refused = submit(); refused != NANOCHAT_OK) {
+        EXPECT_EQ(requests[i], nullptr);
+        status = refused;
+        EXPECT_EQ(submit(), NANOCHAT_OK);
+      }
+    }
+    for (size_t i = 0; i < 2; ++i) finish(requests[i], got_[i], status, error);
+    for (nanochat_request* request : requests) nanochat_request_free(request);
+    nanochat_scheduler_free(scheduler);
+    return status;
+  }
+  const std::string& got(size_t i) const { return got_[i]; }
+  const std::string& expected(size_t i) const { return expected_[i]; }
+
+ private:
+  static void finish(nanochat_request* request, std::string& tokens, nanochat_status& status,
+                     nanochat_error** error) {
+    nanochat_generation_event event = NANOCHAT_GENERATION_EVENT_INIT;
+    while (event.finish == NANOCHAT_FINISH_NONE) {
+      nanochat_error** const first = status == NANOCHAT_OK ? error : nullptr;
+      if (const nanochat_status next = nanochat_request_next(request, &event, first); next != NANOCHAT_OK) {
+        EXPECT_EQ(status, NANOCHAT_OK) << "only one allocation fails";
+        if (status != NANOCHAT_OK) return;
+        status = next;
+        continue;
+      }
+      if (event.token >= 0) tokens += std::to_string(event.token) + " ";
+    }
+    if (event.finish != NANOCHAT_FINISH_ERROR) return;
+    EXPECT_EQ(status, NANOCHAT_OK) << "only one allocation fails";
+    status = nanochat_request_result(request, error);
+    tokens = "failed";
+  }
+
+  static constexpr int32_t kPrompt = 70;
+  int32_t prompt_[kPrompt];
+  nanochat_generation_options generation_ = NANOCHAT_GENERATION_OPTIONS_INIT;
+  std::string got_[2], expected_[2];
+};
+
+TEST(EveryAllocationFailsOnce, ASchedulerLosesOneRequestAtMost) {
+  nanochat_runtime* runtime = make_runtime();
+  nanochat_model* model = nullptr;
+  ASSERT_EQ(nanochat_model_load(runtime, kStories, nullptr, &model, nullptr), NANOCHAT_OK);
+  TwoRequests two(model);
+  EXPECT_GT(fail_each_allocation([&](nanochat_error** error) {
+              const nanochat_status status = two.run(model, error);
+              nanochat_runtime_reclaim(runtime, nullptr);  // what the pool keeps is no leak
+              for (size_t i = 0; i < 2; ++i) {
+                if (two.got(i) != "failed" && !two.got(i).empty()) {
+                  EXPECT_EQ(two.got(i), two.expected(i));
+                }
+              }
+              return status;
+            }),
+            100);
   nanochat_model_free(model);
   nanochat_runtime_free(runtime);
 }

@@ -39,6 +39,7 @@ INSTANTIATE_TEST_SUITE_P(Usage, EveryCommand,
                                          Arguments{"info"}, Arguments{"tokenizer"},
                                          Arguments{"tokenizer", "train"}, Arguments{"tokenizer", "encode"},
                                          Arguments{"tokenizer", "decode"}, Arguments{"forward"},
+                                         Arguments{"export"}, Arguments{"quantize"}, Arguments{"perplexity"},
                                          Arguments{"bench"}, Arguments{"bench", "decode"},
                                          Arguments{"bench", "prefill"}, Arguments{"bench", "load"}));
 

@@ -216,8 +216,10 @@ constexpr int32_t kInt8Bias = 128;
 constexpr bool kHasInt8Dot = true;
 NANOCHAT_INLINE Words int8_weights(const void* from) { return load_words(from); }
 // c + four products of unsigned bytes of w and signed ones of x, which is the same for all lanes.
+// Spelt out: GCC 12 copies the accumulators of the intrinsic to and fro, which takes half of the speed.
 NANOCHAT_INLINE Words int8_dot(Words w, uint32_t x, Words c) {
-  return _mm512_dpbusd_epi32(c, w, broadcast_word(x));
+  __asm__("vpdpbusd %2, %1, %0" : "+v"(c) : "v"(w), "v"(broadcast_word(x)));
+  return c;
 }
 #else
 constexpr bool kHasInt8Dot = false;

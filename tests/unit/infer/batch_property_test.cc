@@ -99,8 +99,7 @@ TEST_P(BatchOf, GivesWhatEachGivesAlone) {
     while (n_open() > 0) {
       if (n_submitted < jobs.size() && wishes.one_in(n_submitted < 2 ? 1 : 6)) {
         Job& job = jobs[n_submitted++];
-        job.request =
-            scheduler.submit(tokenizer(), job.wish.prompt, job.wish.options, {.capacity = job.wish.capacity});
+        job.request = submit(scheduler, tokenizer(), job.wish);
       }
       take_some(scheduler, jobs, wishes);
       if (HasFatalFailure()) return;

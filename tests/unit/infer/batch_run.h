@@ -162,6 +162,15 @@ class SeenLogits {
   std::map<const BatchSequence*, std::vector<std::pair<int64_t, uint64_t>>> seen_;
 };
 
+inline std::shared_ptr<BatchRequest> submit(BatchScheduler& scheduler,
+                                            std::shared_ptr<const Tokenizer> tokenizer, const Wish& wish,
+                                            void* owner = nullptr) {
+  auto request = scheduler.make_request(std::move(tokenizer), wish.prompt, wish.options,
+                                        {.capacity = wish.capacity, .owner = owner});
+  scheduler.submit(request);
+  return request;
+}
+
 inline Outcome run_to_end(BatchScheduler& scheduler, BatchRequest& request) {
   Outcome outcome;
   while (outcome.finish == Finish::none) add(scheduler.next(request), outcome);

@@ -31,7 +31,9 @@ class Batch : public ::testing::Test {
   static std::shared_ptr<BatchRequest> submit(BatchScheduler& scheduler, std::vector<int32_t> prompt,
                                               const GenerationOptions& options,
                                               const BatchRequestOptions& request = {}) {
-    return scheduler.submit(nullptr, std::move(prompt), options, request);
+    auto made = scheduler.make_request(nullptr, std::move(prompt), options, request);
+    scheduler.submit(made);
+    return made;
   }
   static void drain(BatchScheduler& scheduler, BatchRequest& request) {
     while (scheduler.next(request).finish == Finish::none) {

@@ -48,8 +48,7 @@ TEST_F(BatchThreads, EachThreadWaitsForARequestOfItsOwn) {
   BatchScheduler scheduler(model_, options);
   std::vector<Outcome> got(wishes.size());
   in_threads(wishes.size(), [&](size_t i) {
-    const auto request =
-        scheduler.submit(tokenizer_, wishes[i].prompt, wishes[i].options, {.capacity = wishes[i].capacity});
+    const auto request = submit(scheduler, tokenizer_, wishes[i]);
     got[i] = run_to_end(scheduler, *request);
     scheduler.forget(*request);
   });
@@ -71,8 +70,7 @@ TEST_F(BatchThreads, SeveralThreadsTakeWhicheverComesFirst) {
     if (thread == 0) {
       for (size_t i = 0; i < wishes.size(); ++i) {
         numbers[i] = i;
-        requests[i] = scheduler.submit(tokenizer_, wishes[i].prompt, wishes[i].options,
-                                       {.capacity = wishes[i].capacity, .owner = &numbers[i]});
+        requests[i] = submit(scheduler, tokenizer_, wishes[i], &numbers[i]);
       }
       return;
     }
@@ -101,7 +99,7 @@ TEST_F(BatchThreads, AThreadThatWaitsForWorkIsWokenByASubmit) {
       EXPECT_EQ(event.index, 0);
     } else {
       while (!is_waiting) std::this_thread::yield();
-      request = scheduler.submit(nullptr, {1}, {.max_tokens = 1}, {});
+      request = submit(scheduler, nullptr, {{1}, {.max_tokens = 1}, 0});
     }
   });
 }
@@ -144,9 +142,7 @@ class Visitor {
     const auto number = static_cast<size_t>(random_.below(std::ssize(wishes_)));
     const Wish& wish = wishes_[number];
     try {
-      open_.push_back({number,
-                       scheduler_.submit(tokenizer_, wish.prompt, wish.options, {.capacity = wish.capacity}),
-                       {}});
+      open_.push_back({number, testing::submit(scheduler_, tokenizer_, wish), {}});
     } catch (const Error& error) {
       EXPECT_EQ(error.status(), Status::queue_full);
     }

@@ -91,10 +91,5 @@ TEST(Int8Weights, RefuseMoreInputsThanTheirSumsCanHold) {
   }
 }
 
-TEST(Int8Weights, AreNotSaved) {
-  const ScratchFolder folder;
-  EXPECT_THROW(load(golden_path("v0_mha"), make_device(), {WeightDtype::i8})->save(folder.path(), {}), Error);
-}
-
 }  // namespace
 }  // namespace nanochat::testing
