@@ -71,6 +71,8 @@ double arithmetic_rate(Device& device, DType dtype) {
   const MeasuredRates rates = device.kernels().measure_rates(device);
   best.f32_flops_per_second = std::max(best.f32_flops_per_second, rates.f32_flops_per_second);
   best.bf16_flops_per_second = std::max(best.bf16_flops_per_second, rates.bf16_flops_per_second);
+  best.int8_ops_per_second = std::max(best.int8_ops_per_second, rates.int8_ops_per_second);
+  if (dtype == DType::i8) return best.int8_ops_per_second;
   return dtype == DType::bf16 ? best.bf16_flops_per_second : best.f32_flops_per_second;
 }
 
@@ -254,7 +256,7 @@ int main(int argc, char** argv) {
       "\"f32_GFLOP_per_s\": %.1f, \"bf16_GFLOP_per_s\": %.1f}\n",
       device->isa().c_str(), device->threads().n_threads(), rates.read_bytes_per_second / 1e9,
       rates.f32_flops_per_second / 1e9, rates.bf16_flops_per_second / 1e9);
-  for (const DType dtype : {DType::bf16, DType::f32}) {
+  for (const DType dtype : {DType::i8, DType::bf16, DType::f32}) {
     for (const auto& [n, k] :
          {std::pair<int64_t, int64_t>{1280, 5120}, {5120, 1280}, {3840, 1280}, {65536, 1280}}) {
       bench_one_row(*device, dtype, n, k);
@@ -263,7 +265,7 @@ int main(int argc, char** argv) {
          {std::pair<int64_t, int64_t>{1280, 5120}, {5120, 1280}, {3840, 1280}, {65536, 1280}}) {
       bench_many_rows(*device, dtype, 512, n, k);
     }
-    bench_many_rows(*device, dtype, 16, 5120, 1280);
+    for (const int64_t m : {4, 8, 16}) bench_many_rows(*device, dtype, m, 65536, 1280);
   }
   bench_pack(*device, DType::bf16, DType::bf16, 65536, 1280);
   bench_pack(*device, DType::bf16, DType::bf16, 16384, 5120);
