@@ -42,7 +42,6 @@ Kernels simd_kernels() {
   table.find_not_finite = simd::find_not_finite;
   table.embed = simd::embed;
   table.linear = simd::linear;
-  table.linear_of = simd::linear_of;
   table.rms_norm = simd::rms_norm;
   table.rope = simd::rope;
   table.kv_append = simd::kv_append;
@@ -66,7 +65,6 @@ Kernels reference_kernels() {
           .find_not_finite = reference::find_not_finite,
           .embed = reference::embed,
           .linear = reference::linear,
-          .linear_of = reference::linear_of,
           .rms_norm = reference::rms_norm,
           .rope = reference::rope,
           .kv_append = reference::kv_append,

@@ -40,77 +40,37 @@ void run(Device& device, const LinearTask& task, int64_t m) {
   });
 }
 
-// Prepares the rows of x, then multiplies.
-void run_prepared(Device& device, const PackedMatrix& w, PrepareTask prepare, LinearTask task, int64_t m) {
-  const SimdBodies& bodies = bodies_of(device);
-  prepare.dtype = w.dtype;
-  prepare.k = w.k;
-  task.x_row_bytes = bodies.prepared_row_bytes(w.dtype, w.k);
-  alignas(64) std::byte small[kStackBytes];
-  Block block;
-  prepare.prepared = small;
-  if (m * task.x_row_bytes > kStackBytes) {
-    block = device.memory().allocate(PoolKind::working, static_cast<uint64_t>(m * task.x_row_bytes),
-                                     "rounded activations");
-    prepare.prepared = block.as<void>();
-  }
-  task.x = prepare.prepared;
-  split_work(device, m, rows_per_piece(w.k * 6), m * w.k * 6,
-             [&](int64_t begin, int64_t end) { bodies.prepare_rows(prepare, begin, end); });
-  run(device, task, m);
-}
-
-LinearTask task_of(const PackedMatrix& w, float* y, int64_t ldy, LinearOutput output) {
-  return {.dtype = w.dtype,
-          .n = w.n,
-          .k = w.k,
-          .w = w.data,
-          .x = nullptr,
-          .x_row_bytes = 0,
-          .y = y,
-          .ldy = ldy,
-          .add = output == LinearOutput::add ? 1 : 0};
-}
-
-PrepareTask::Transform body_transform(InputTransform transform) {
-  switch (transform) {
-    case InputTransform::rms_norm:
-      return PrepareTask::Transform::rms_norm;
-    case InputTransform::relu2:
-      return PrepareTask::Transform::relu2;
-    case InputTransform::swiglu:
-      break;
-  }
-  return PrepareTask::Transform::swiglu;
-}
-
 }  // namespace
 
 void linear(Device& device, const PackedMatrix& w, const float* x, int64_t ldx, int64_t m, float* y,
             int64_t ldy, LinearOutput output) {
   if (m <= 0 || w.n <= 0) return;
-  LinearTask task = task_of(w, y, ldy, output);
-  if (w.dtype == DType::f32) {
-    task.x = x;
-    task.x_row_bytes = ldx * static_cast<int64_t>(sizeof(float));
-    return run(device, task, m);
-  }
-  PrepareTask prepare{};
-  prepare.x = x;
-  prepare.ldx = ldx;
-  run_prepared(device, w, prepare, task, m);
-}
+  LinearTask task{.dtype = w.dtype,
+                  .n = w.n,
+                  .k = w.k,
+                  .w = w.data,
+                  .x = x,
+                  .x_row_bytes = ldx * static_cast<int64_t>(sizeof(float)),
+                  .y = y,
+                  .ldy = ldy,
+                  .add = output == LinearOutput::add ? 1 : 0};
+  if (w.dtype == DType::f32) return run(device, task, m);
 
-void linear_of(Device& device, const PackedMatrix& w, const LinearInput& input, int64_t m, float* y,
-               int64_t ldy, LinearOutput output) {
-  if (m <= 0 || w.n <= 0) return;
-  PrepareTask prepare{};
-  prepare.transform = body_transform(input.transform);
-  prepare.x = input.x;
-  prepare.ldx = input.ldx;
-  prepare.weight = input.weight;
-  prepare.eps = input.eps;
-  run_prepared(device, w, prepare, task_of(w, y, ldy, output), m);
+  const SimdBodies& bodies = bodies_of(device);
+  task.x_row_bytes = bodies.prepared_row_bytes(w.dtype, w.k);
+  alignas(64) std::byte small[kStackBytes];
+  Block block;
+  void* rounded = small;
+  if (m * task.x_row_bytes > kStackBytes) {
+    block = device.memory().allocate(PoolKind::working, static_cast<uint64_t>(m * task.x_row_bytes),
+                                     "rounded activations");
+    rounded = block.as<void>();
+  }
+  task.x = rounded;
+  split_work(device, m, rows_per_piece(w.k * 6), m * w.k * 6, [&](int64_t begin, int64_t end) {
+    bodies.prepare_rows(w.dtype, x, ldx, w.k, begin, end, rounded);
+  });
+  run(device, task, m);
 }
 
 }  // namespace nanochat::simd

@@ -20,8 +20,6 @@ void embed(Device& device, const void* table, DType dtype, std::span<const int32
            float* target);
 void linear(Device& device, const PackedMatrix& w, const float* x, int64_t ldx, int64_t m, float* y,
             int64_t ldy, LinearOutput output);
-void linear_of(Device& device, const PackedMatrix& w, const LinearInput& input, int64_t m, float* y,
-               int64_t ldy, LinearOutput output);
 void rms_norm(Device& device, const float* x, int64_t ldx, float* y, int64_t ldy, int64_t n_rows,
               int64_t n_groups, int64_t width, float eps, float gain, const float* weight);
 void rope(Device& device, float* x, int64_t ldx, std::span<const int32_t> positions, int64_t n_heads,

@@ -218,12 +218,6 @@ class ChunkPass {
                       config_.n_embd, config_.norm_eps, 1.0F, weight);
   }
 
-  // y [n_rows, n] = norm(x) * matrix
-  void multiply_normed(const PackedMatrix& matrix, const float* weight, float* y) {
-    const LinearInput input{InputTransform::rms_norm, buffers_.x, config_.n_embd, weight, config_.norm_eps};
-    kernels_.linear_of(device_, matrix, input, n_rows_, y, matrix.n, LinearOutput::store);
-  }
-
   void embed() {
     const bool smears = config_.smear_channels > 0;
     float* rows = smears ? buffers_.embedding : buffers_.x;
@@ -263,18 +257,9 @@ class ChunkPass {
     }
     trace("block_in", i, buffers_.x, n_rows_);
     attend(i, layer);
-    add_to_stream("attn_out", i, [&] {
-      kernels_.linear(device_, layer.o, buffers_.attention, layer.o.k, n_rows_, buffers_.x, config_.n_embd,
-                      LinearOutput::add);
-    });
-    multiply_normed(layer.mlp_in, layer.mlp_norm, buffers_.hidden);
-    const bool is_gated = config_.activation == Activation::swiglu;
-    const LinearInput activation{is_gated ? InputTransform::swiglu : InputTransform::relu2, buffers_.hidden,
-                                 layer.mlp_in.n};
-    add_to_stream("mlp_out", i, [&] {
-      kernels_.linear_of(device_, layer.mlp_out, activation, n_rows_, buffers_.x, config_.n_embd,
-                         LinearOutput::add);
-    });
+    add_to_stream("attn_out", i, layer.o, buffers_.attention);
+    norm_stream(layer.mlp_norm);
+    add_to_stream("mlp_out", i, layer.mlp_out, run_mlp_in(layer));
     trace("block_out", i, buffers_.x, n_rows_);
   }
 
@@ -284,12 +269,10 @@ class ChunkPass {
     float* q = buffers_.qkv;
     float* k = q + q_width;
     float* v = k + config_.n_kv_width();
-    if (layer.value_embedding == nullptr) {
-      multiply_normed(layer.qkv, layer.attention_norm, q);
-    } else {  // the norm has a second reader
-      norm_stream(layer.attention_norm);
-      kernels_.linear(device_, layer.qkv, buffers_.normed, config_.n_embd, n_rows_, q, width,
-                      LinearOutput::store);
+    norm_stream(layer.attention_norm);
+    kernels_.linear(device_, layer.qkv, buffers_.normed, config_.n_embd, n_rows_, q, width,
+                    LinearOutput::store);
+    if (layer.value_embedding != nullptr) {
       kernels_.value_embedding(device_, ids_, layer.value_embedding, weights_.table_dtype, layer.value_gate,
                                config_.ve_gate_channels, config_.ve_gate_scale, buffers_.normed,
                                config_.n_embd, v, width, config_.n_kv_head, config_.head_dim);
@@ -310,11 +293,22 @@ class ChunkPass {
     kernels_.attention(device_, rows_, shape, q, width, buffers_.attention, q_width);
   }
 
-  // x += what `add` adds. The trace shows it without changing how it is added.
-  template <class Add>
-  void add_to_stream(const char* name, int64_t layer, const Add& add) {
+  // The activation that mlp_out reads.
+  const float* run_mlp_in(const LayerWeights& layer) {
+    kernels_.linear(device_, layer.mlp_in, buffers_.normed, config_.n_embd, n_rows_, buffers_.hidden,
+                    layer.mlp_in.n, LinearOutput::store);
+    if (config_.activation == Activation::relu2) {
+      kernels_.relu2(device_, buffers_.hidden, n_rows_ * config_.mlp_hidden);
+      return buffers_.hidden;
+    }
+    kernels_.swiglu(device_, buffers_.hidden, buffers_.gated, n_rows_, config_.mlp_hidden);
+    return buffers_.gated;
+  }
+
+  // x += rows * matrix. The trace shows what was added without changing how it is added.
+  void add_to_stream(const char* name, int64_t layer, const PackedMatrix& matrix, const float* rows) {
     if (trace_ != nullptr) device_.copy(scratch_, buffers_.x, stream_bytes());
-    add();
+    kernels_.linear(device_, matrix, rows, matrix.k, n_rows_, buffers_.x, config_.n_embd, LinearOutput::add);
     if (trace_ == nullptr) return;
     kernels_.scale_add(device_, 1.0F, buffers_.x, -1.0F, scratch_, n_stream());
     trace(name, layer, scratch_, n_rows_);

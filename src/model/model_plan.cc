@@ -126,6 +126,7 @@ ForwardBuffers lay_out_forward(const ModelConfig& config, const ForwardSizes& si
   buffers.qkv = rows((config.n_head + 2 * config.n_kv_head) * config.head_dim);
   buffers.attention = rows(config.n_head * config.head_dim);
   buffers.hidden = rows(is_gated ? 2 * config.mlp_hidden : config.mlp_hidden);
+  if (is_gated) buffers.gated = rows(config.mlp_hidden);
   if (config.smear_channels > 0) buffers.embedding = rows(config.n_embd);
   if (config.has_residual_scalars) buffers.first = rows(config.n_embd);
   if (config.backout_layer >= 0) buffers.backout = rows(config.n_embd);

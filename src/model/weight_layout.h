@@ -34,10 +34,11 @@ inline constexpr int64_t kLogitRows = 64;  // the head runs in pieces of this ma
 // The activations of one forward pass. What a model does not have is nullptr.
 struct ForwardBuffers {
   float* x;          // [n_rows, n_embd] the residual stream
-  float* normed;     // [n_rows, n_embd] where a norm has several readers
+  float* normed;     // [n_rows, n_embd]
   float* qkv;        // [n_rows, q | k | v]
   float* attention;  // [n_rows, n_head * head_dim]
   float* hidden;     // [n_rows, rows of mlp_in]
+  float* gated;      // [n_rows, mlp_hidden] swiglu
   float* embedding;  // [n_rows, n_embd] before the smear
   float* first;      // [n_rows, n_embd] x0
   float* backout;    // [n_rows, n_embd]

@@ -47,17 +47,6 @@ struct PackedMatrix {
 
 enum class LinearOutput : int32_t { store, add };
 
-// Rows that linear_of() makes its input of on the way. The bits are those of the kernel of that name into a
-// buffer of its own, then linear().
-enum class InputTransform : int32_t { rms_norm, relu2, swiglu };
-struct LinearInput {
-  InputTransform transform;
-  const float* x;  // rows of k; swiglu: of 2 k, gate then up
-  int64_t ldx;
-  const float* weight = nullptr;  // rms_norm: [k] or nullptr
-  float eps = 0.0F;               // rms_norm, with a gain of 1
-};
-
 // Rows of a batch that belong to one sequence, and that sequence's KV cache.
 struct SequenceRows {
   int64_t first_row;  // in the batch
@@ -120,9 +109,6 @@ struct Kernels {
   // on every instruction set.
   void (*linear)(Device&, const PackedMatrix& w, const float* x, int64_t ldx, int64_t m, float* y,
                  int64_t ldy, LinearOutput output);
-  // The same, of transformed rows.
-  void (*linear_of)(Device&, const PackedMatrix& w, const LinearInput& input, int64_t m, float* y,
-                    int64_t ldy, LinearOutput output);
   // Each of n_groups consecutive groups of `width` in each row:
   // y = gain * x / sqrt(mean(x^2) + eps) [* weight]. weight [width] or nullptr. y may be x.
   void (*rms_norm)(Device&, const float* x, int64_t ldx, float* y, int64_t ldy, int64_t n_rows,

@@ -1,4 +1,3 @@
-#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -101,28 +100,6 @@ void linear(Device& device, const PackedMatrix& w, const float* x, int64_t ldx, 
       }
     }
   });
-}
-
-void linear_of(Device& device, const PackedMatrix& w, const LinearInput& input, int64_t m, float* y,
-               int64_t ldy, LinearOutput output) {
-  std::vector<float> rows(static_cast<size_t>(m * w.k));
-  switch (input.transform) {
-    case InputTransform::rms_norm:
-      rms_norm(device, input.x, input.ldx, rows.data(), w.k, m, 1, w.k, input.eps, 1.0F, input.weight);
-      break;
-    case InputTransform::relu2:
-      for (int64_t row = 0; row < m; ++row) {
-        std::copy_n(input.x + row * input.ldx, w.k, rows.data() + row * w.k);
-      }
-      relu2(device, rows.data(), m * w.k);
-      break;
-    case InputTransform::swiglu:
-      for (int64_t row = 0; row < m; ++row) {
-        swiglu(device, input.x + row * input.ldx, rows.data() + row * w.k, 1, w.k);
-      }
-      break;
-  }
-  linear(device, w, rows.data(), w.k, m, y, ldy, output);
 }
 
 }  // namespace nanochat::reference

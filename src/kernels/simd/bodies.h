@@ -26,18 +26,6 @@ struct LinearTask {
   int64_t add;  // 1: y += , 0: y =
 };
 
-// Rows of x, perhaps transformed, in the form that linear reads for weights of `dtype`.
-struct PrepareTask {
-  enum class Transform : int32_t { none, rms_norm, relu2, swiglu };
-  DType dtype;
-  Transform transform;
-  const float* x;
-  int64_t ldx, k;
-  const float* weight;  // rms_norm: [k] or nullptr
-  float eps;
-  void* prepared;
-};
-
 // Some rows of one sequence under one key-value head.
 struct AttentionTask {
   const float* q;  // of the unit's first row and head
@@ -48,7 +36,7 @@ struct AttentionTask {
   int64_t k_offset, v_offset;              // of this head's K and V in a page, in bytes
   int64_t k_scale_offset, v_scale_offset;  // i8
   int64_t position;                        // of the first row
-  int64_t n_rows, n_heads;                 // heads share k and v
+  int64_t n_rows, n_heads;     // heads share k and v
   int64_t head_dim, window_left;
   float scale;
 };
@@ -95,9 +83,11 @@ struct ValueEmbeddingTask {
 };
 
 struct SimdBodies {
-  // linear. The bytes of a row of x as linear reads it, and rows begin..end made so. Then a rectangle of y.
+  // linear. For weights of bf16 and i8: the bytes of a row of x as linear reads it, and rows begin..end made
+  // so. Then a rectangle of y.
   int64_t (*prepared_row_bytes)(DType dtype, int64_t k);
-  void (*prepare_rows)(const PrepareTask& task, int64_t begin, int64_t end);
+  void (*prepare_rows)(DType dtype, const float* x, int64_t ldx, int64_t k, int64_t begin, int64_t end,
+                       void* prepared);
   void (*linear)(const LinearTask& task, int64_t panel, int64_t row_begin, int64_t row_end);
 
   // attention. At most attention_max_queries rows * heads in one task; scratch aligned to 64 bytes.
