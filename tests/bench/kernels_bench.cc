@@ -146,16 +146,19 @@ void bench_many_rows(Device& device, DType dtype, int64_t m, int64_t n, int64_t 
                            std::to_string(k) + "x" + std::to_string(n);
   if (!is_wanted(name)) return;
   const Weights weights = make_weights(device, dtype, n, k, 1);
-  std::vector<float> x(static_cast<size_t>(m * k)), y(static_cast<size_t>(m * n));
-  fill(x.data(), m * k);
+  // From the pool, like the activations of a forward pass: its pages are large.
+  const Block inputs =
+      device.memory().allocate(PoolKind::working, static_cast<uint64_t>(m * k) * sizeof(float), "bench");
+  const Block outputs =
+      device.memory().allocate(PoolKind::working, static_cast<uint64_t>(m * n) * sizeof(float), "bench");
+  const auto* x = inputs.as<float>();
+  auto* y = outputs.as<float>();
+  fill(inputs.as<float>(), m * k);
   report(
       device, name, "GFLOP_per_s",
       2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k), 9,
       [&] { return arithmetic_rate(device, dtype); },
-      [&] {
-        device.kernels().linear(device, weights.matrices[0], x.data(), k, m, y.data(), n,
-                                LinearOutput::store);
-      });
+      [&] { device.kernels().linear(device, weights.matrices[0], x, k, m, y, n, LinearOutput::store); });
 }
 
 void bench_pack(Device& device, DType source_dtype, DType target_dtype, int64_t n, int64_t k) {
