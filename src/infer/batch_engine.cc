@@ -144,6 +144,7 @@ void BatchEngine::plan(std::span<BatchSequence* const> sequences) {
   for (BatchSequence* sequence : sequences) {
     TokenLoop& loop = sequence->loop_;
     loop.make_room();
+    // What a slide moves and what was guessed wrongly.
     sequence->cache_->truncate(std::min(loop.n_evaluated(), sequence->cache_->length()));
     if (loop.pending().size() > 1) {
       prompts_.push_back(sequence);
@@ -274,7 +275,6 @@ void BatchEngine::accept(Part& part) noexcept {
   BatchSequence& sequence = *part.sequence;
   try {
     take_logits(part);
-    sequence.cache_->truncate(sequence.loop_.n_evaluated());
   } catch (const Error& error) {
     sequence.failure_ = error;
   } catch (const std::exception&) {

@@ -50,6 +50,7 @@ Kernels simd_kernels() {
   table.swiglu = simd::swiglu;
   table.scale_add = simd::scale_add;
   table.softcap = simd::softcap;
+  table.softmax_stats = simd::softmax_stats;
   table.value_embedding = simd::value_embedding;
   table.smear = simd::smear;
   table.measure_rates = simd::measure_rates;
@@ -72,6 +73,7 @@ Kernels reference_kernels() {
           .swiglu = reference::swiglu,
           .scale_add = reference::scale_add,
           .softcap = reference::softcap,
+          .softmax_stats = reference::softmax_stats,
           .value_embedding = reference::value_embedding,
           .smear = reference::smear,
           .measure_rates = reference::measure_rates};

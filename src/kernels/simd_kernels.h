@@ -33,6 +33,7 @@ void relu2(Device& device, float* x, int64_t n);
 void swiglu(Device& device, const float* x, float* y, int64_t n_rows, int64_t width);
 void scale_add(Device& device, float a, const float* x, float b, float* y, int64_t n);
 void softcap(Device& device, float* x, int64_t n, float cap);
+SoftmaxStats softmax_stats(Device& device, const float* x, int64_t n, float scale);
 
 void value_embedding(Device& device, std::span<const int32_t> ids, const void* table, DType dtype,
                      const float* gate, int64_t n_channels, float scale, const float* x, int64_t ldx,

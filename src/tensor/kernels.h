@@ -66,6 +66,14 @@ struct AttentionShape {
   KvLayout kv_layout() const { return {kv_dtype, n_kv_head, head_dim}; }
 };
 
+// Of n numbers, what choosing one by its softmax needs.
+struct SoftmaxStats {
+  float largest;
+  int64_t
+      index;   // of the first that is `largest`; -1, and nothing else holds: a NaN, +infinity, all -infinity
+  double sum;  // of exp(scale * (x - largest)), in one order: fp32 within 1024 neighbours, then double
+};
+
 struct MeasuredRates {
   double read_bytes_per_second;  // a sum over memory far larger than the caches, all threads
   double f32_flops_per_second;   // fused multiply-adds, counted as 2
@@ -126,6 +134,8 @@ struct Kernels {
   // y = a * x + b * y
   void (*scale_add)(Device&, float a, const float* x, float b, float* y, int64_t n);
   void (*softcap)(Device&, float* x, int64_t n, float cap);  // x = cap * tanh(x / cap)
+  // Of host memory. scale > 0: the inverse of a temperature.
+  SoftmaxStats (*softmax_stats)(Device&, const float* x, int64_t n, float scale);
 
   // --- nanochat V1 ---------------------------------------------------------------------------------------
   // v[row, h, :] += scale * sigmoid(gate[h, :] . x[row, 0..n_channels)) * table[ids[row], h, :]

@@ -72,7 +72,30 @@ TEST(Bench, MeasuresLoadingAndCleansUp) {
   EXPECT_TRUE(std::filesystem::is_empty(scratch.folder()));
 }
 
+TEST(Bench, MeasuresManySessionsAtOnce) {
+  const ProgramRun run =
+      run_program({"bench", "batch", "--model", story_model(), "--sessions", "1,3", "--tokens", "8",
+                   "--prompt-again", "200", "--draft-tokens", "2", "--repeats", "1"});
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  const json facts = last_line(run.out);
+  EXPECT_EQ(facts.at("bench"), "batch");
+  EXPECT_EQ(facts.at("tokens"), 8);
+  EXPECT_GT(facts.at("prompt_seconds"), 0);
+  EXPECT_GT(facts.at("prompt_again_seconds"), 0);
+  EXPECT_GT(facts.at("machine_read_bytes_per_second"), 0);
+  const json& batches = facts.at("batches");
+  ASSERT_EQ(batches.size(), 2U);
+  EXPECT_EQ(batches[0].at("times_the_first"), 1.0);
+  EXPECT_EQ(batches[1].at("sessions"), 3);
+  EXPECT_GE(batches[1].at("rows_per_pass"), 3);
+  for (const char* fact :
+       {"seconds", "tokens_per_second", "tokens_per_second_each", "bandwidth_share", "arithmetic_share"}) {
+    EXPECT_GT(batches[1].at(fact), 0) << fact;
+  }
+}
+
 TEST(Bench, NeedsToKnowWhat) {
+  EXPECT_EQ(run_program({"bench", "batch", "--synthetic", "v0-d1", "--sessions", "0"}).exit_code, 1);
   EXPECT_EQ(run_program({"bench", "decode"}).exit_code, 1);
   EXPECT_EQ(run_program({"bench", "decode", "--model", "x", "--synthetic", "v0-d1"}).exit_code, 1);
   const ProgramRun run = run_program({"bench", "decode", "--synthetic", "v9-d1"});

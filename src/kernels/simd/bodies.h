@@ -116,6 +116,8 @@ struct SimdBodies {
   void (*swiglu)(const float* gate, const float* up, float* y, int64_t n);
   void (*scale_add)(float a, const float* x, float b, float* y, int64_t n);
   void (*softcap)(float* x, int64_t n, float cap);
+  int64_t (*find_largest)(const float* x, int64_t n, float* largest);  // -1: see SoftmaxStats
+  double (*sum_exponentials)(const float* x, int64_t n, float largest, float scale);
   void (*value_embedding)(const ValueEmbeddingTask& task, int64_t begin, int64_t end);
   void (*smear)(const float* gate, int64_t n_channels, float lambda, const float* x, const float* previous,
                 float* y, int64_t width);

@@ -49,6 +49,10 @@ NANOCHAT_INLINE Floats minimum(Floats a, Floats b) { return _mm256_min_ps(a, b);
 NANOCHAT_INLINE Floats select_if_less(Floats a, Floats b, Floats yes, Floats no) {
   return _mm256_blendv_ps(no, yes, _mm256_cmp_ps(a, b, _CMP_LT_OQ));
 }
+// Some lane of a is not less than b's; neither holds a NaN.
+NANOCHAT_INLINE bool any_reaches(Floats a, Floats b) {
+  return _mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GE_OQ)) != 0;
+}
 NANOCHAT_INLINE Floats magnitude(Floats a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0F), a); }
 NANOCHAT_INLINE Floats with_sign_of(Floats a, Floats sign) {
   return _mm256_or_ps(a, _mm256_and_ps(sign, _mm256_set1_ps(-0.0F)));

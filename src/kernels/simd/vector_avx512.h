@@ -50,6 +50,8 @@ NANOCHAT_INLINE Floats minimum(Floats a, Floats b) { return _mm512_min_ps(a, b);
 NANOCHAT_INLINE Floats select_if_less(Floats a, Floats b, Floats yes, Floats no) {
   return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), no, yes);
 }
+// Some lane of a is not less than b's; neither holds a NaN.
+NANOCHAT_INLINE bool any_reaches(Floats a, Floats b) { return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ) != 0; }
 NANOCHAT_INLINE Floats magnitude(Floats a) { return _mm512_abs_ps(a); }
 NANOCHAT_INLINE Floats with_sign_of(Floats a, Floats sign) {
   return _mm512_or_ps(a, _mm512_and_ps(sign, _mm512_set1_ps(-0.0F)));

@@ -320,6 +320,22 @@ TEST_F(Batch, ComputesEqualPromptsThatComeTogetherOnce) {
   }
 }
 
+TEST_F(Batch, EqualTokensElsewhereAreAnotherPage) {
+  BatchScheduler scheduler(model_, {});
+  std::vector<int32_t> thrice;
+  for (int i = 0; i < 3; ++i) {
+    for (const int32_t token : prompt(64)) thrice.push_back(token);
+  }
+  const std::vector<int32_t> other = prompt(128, 2);
+  std::vector<int32_t> elsewhere = prompt(64, 3);
+  elsewhere.insert(elsewhere.end(), other.begin() + 64, other.end());
+  for (const auto& tokens_of_prompt : {thrice, other, elsewhere, thrice}) {
+    EXPECT_EQ(run_to_end(scheduler, *submit(scheduler, tokens_of_prompt, tokens(3))),
+              expected(tokens_of_prompt, tokens(3)));
+  }
+  EXPECT_EQ(scheduler.usage().counts.n_prompt_reused, 128);  // of `thrice`, when it comes again
+}
+
 TEST_F(Batch, AnotherComputesWhatACancelledRequestWasAt) {
   BatchSchedulerOptions options;
   options.engine.prefill_rows = 10;
