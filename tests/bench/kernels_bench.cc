@@ -203,11 +203,13 @@ void bench_attention(Device& device, DType dtype, int64_t n_rows, int64_t positi
   if (!is_wanted(name)) return;
   AttentionShape shape{n_head, n_kv_head, head_dim, -1, 1.0F / std::sqrt(128.0F)};
   shape.kv_dtype = dtype;
+  // Pages have so many layers that they lie in huge pages, as a model's do.
   const int64_t n_pages = page_count(position + n_rows);
-  const int64_t page_bytes = shape.kv_layout().layer_bytes();
-  const int64_t cache_bytes = (position + n_rows) * page_bytes / kPagePositions;
-  const int64_t n_copies =
-      n_rows > 1 ? 1 : std::max<int64_t>(1, kColdBytes / (n_sequences * n_pages * page_bytes));
+  const int64_t layer_bytes = shape.kv_layout().layer_bytes();
+  const int64_t set_bytes = n_sequences * n_pages * layer_bytes;
+  const int64_t n_layers =
+      n_rows > 1 ? 1 : std::max((int64_t{4} << 20) / layer_bytes, kColdBytes / set_bytes);
+  const int64_t cache_bytes = (position + n_rows) * layer_bytes / kPagePositions;
   const int64_t width = n_head * head_dim, n_all = n_sequences * n_rows;
   std::vector<float> q(static_cast<size_t>(n_all * width)), y(q.size());
   fill(q.data(), static_cast<int64_t>(q.size()));
@@ -215,28 +217,33 @@ void bench_attention(Device& device, DType dtype, int64_t n_rows, int64_t positi
   fill(kv.data(), static_cast<int64_t>(kv.size()));
   std::vector<Block> blocks;
   std::vector<std::byte*> pages;
-  for (int64_t i = 0; i < n_copies * n_sequences * n_pages; ++i) {
-    blocks.push_back(device.memory().allocate(PoolKind::working, static_cast<uint64_t>(page_bytes), "bench"));
+  for (int64_t i = 0; i < n_sequences * n_pages; ++i) {
+    blocks.push_back(
+        device.memory().allocate(PoolKind::working, static_cast<uint64_t>(n_layers * layer_bytes), "bench"));
     pages.push_back(blocks.back().as());
     const SequenceRows rows{0, kPagePositions, 0, &pages.back(), nullptr};
-    device.kernels().kv_append(device, {&rows, 1}, shape, kv.data(), kv.data(), n_kv_head * head_dim);
+    for (int64_t layer = 0; layer < n_layers; ++layer) {
+      shape.layer_offset = layer * layer_bytes;
+      device.kernels().kv_append(device, {&rows, 1}, shape, kv.data(), kv.data(), n_kv_head * head_dim);
+    }
+  }
+  std::vector<SequenceRows> rows;
+  for (int64_t i = 0; i < n_sequences; ++i) {
+    rows.push_back({.first_row = i * n_rows,
+                    .n_rows = n_rows,
+                    .position = position,
+                    .pages = pages.data() + i * n_pages,
+                    .previous = nullptr});
   }
   const auto work = [&] {
-    for (int64_t copy = 0; copy < n_copies; ++copy) {
-      std::vector<SequenceRows> rows;
-      for (int64_t i = 0; i < n_sequences; ++i) {
-        rows.push_back({.first_row = i * n_rows,
-                        .n_rows = n_rows,
-                        .position = position,
-                        .pages = pages.data() + (copy * n_sequences + i) * n_pages,
-                        .previous = nullptr});
-      }
+    for (int64_t layer = 0; layer < n_layers; ++layer) {
+      shape.layer_offset = layer * layer_bytes;
       device.kernels().attention(device, rows, shape, q.data(), width, y.data(), width);
     }
   };
   if (n_rows == 1) {
     report(
-        device, name, "GB_per_s", static_cast<double>(cache_bytes * n_sequences * n_copies), 7,
+        device, name, "GB_per_s", static_cast<double>(cache_bytes * n_sequences * n_layers), 7,
         [&] { return read_rate(device); }, work);
     return;
   }
