@@ -24,6 +24,7 @@ class Session final : public LogitSource {
   const Model& model() const { return cache_.model(); }
   const ModelConfig& config() const override { return cache_.model().config(); }
   int64_t length() const { return cache_.length(); }
+  Device* device() const override { return &model().device(); }
   int64_t capacity() const override { return cache_.capacity(); }
   const std::vector<int32_t>& tokens() const override { return tokens_; }
   // Empty before the first token and after truncate(); restore_logits() computes them again.
