@@ -595,16 +595,27 @@ NANOCHAT_API nanochat_status nanochat_model_export(const nanochat_model *model, 
  * Session: the state of one sequence
  * ======================================================================================================== */
 
+/* How a session keeps keys and values. Each is rounded on its own: the bits still depend on nothing but the tokens. */
+enum nanochat_kv_values {
+  NANOCHAT_KV_DEFAULT = 0, /* f32; nanochat_session_load(): what the file has */
+  NANOCHAT_KV_F32 = 1,
+  NANOCHAT_KV_BF16 = 2, /* half the memory; long prompts take less time where the processor multiplies bf16 */
+  NANOCHAT_KV_INT8 = 3  /* about a quarter: int8 and one fp32 scale per token and head, for keys and values each */
+};
+
 typedef struct nanochat_session_options {
   size_t struct_size;
   int64_t capacity; /* tokens it can hold; 0: the model's sequence_len */
+  int32_t kv_dtype; /* enum nanochat_kv_values */
+  int32_t reserved;
 } nanochat_session_options;
 
-#define NANOCHAT_SESSION_OPTIONS_INIT { sizeof(nanochat_session_options), 0 }
+#define NANOCHAT_SESSION_OPTIONS_INIT { sizeof(nanochat_session_options), 0, 0, 0 }
 NANOCHAT_API void nanochat_session_options_init(nanochat_session_options *options, size_t size);
 
-/* Makes an empty session. It takes pages of 64 tokens for its whole capacity at once, each 64 * kv_bytes_per_token, which
- * the pool rounds up by a sixteenth at most, and no more later unless it is copied: see nanochat_session_copy().
+/* Makes an empty session. It takes pages of 64 tokens for its whole capacity at once, each 64 * kv_bytes_per_token (of f32;
+ * the other types take about a half and a quarter), which the pool rounds up by a sixteenth at most, and no more later
+ * unless it is copied: see nanochat_session_copy().
  * Statuses: INVALID_ARGUMENT, OUT_OF_RANGE (a capacity beyond the model's rope table), BUDGET_EXCEEDED,
  * WORKING_MEMORY_EXHAUSTED, OUT_OF_MEMORY. Thread-safe. Since 0.1. */
 NANOCHAT_API nanochat_status nanochat_session_create(const nanochat_model *model,
@@ -649,7 +660,7 @@ NANOCHAT_API nanochat_status nanochat_session_eval(nanochat_session *session, co
                                                    nanochat_error **error);
 
 /* Writes the session to a file (format version, checksum of weights and contents), crash-safe; and brings it back for the
- * same model. load refuses another model's or a damaged file.
+ * same model. load refuses another model's, another kv_dtype's or a damaged file.
  * Statuses: INVALID_ARGUMENT, FILE_NOT_FOUND, FILE_IO, FORMAT_INVALID, VERSION_MISMATCH, CHECKSUM_MISMATCH, and those of
  * create. Since 0.1. */
 NANOCHAT_API nanochat_status nanochat_session_save(const nanochat_session *session, const char *path,
@@ -828,7 +839,7 @@ NANOCHAT_API void nanochat_scheduler_options_init(nanochat_scheduler_options *op
 
 /* Makes a scheduler. It takes memory as requests come to need it, never more than its budget, and keeps what it needs of
  * the model and the tokenizer (NULL: tokens only).
- * Statuses: INVALID_ARGUMENT, UNSUPPORTED (a kv_dtype), OUT_OF_MEMORY. Thread-safe. Since 0.1. */
+ * Statuses: INVALID_ARGUMENT, OUT_OF_MEMORY. Thread-safe. Since 0.1. */
 NANOCHAT_API nanochat_status nanochat_scheduler_create(const nanochat_model *model,
                                                        const nanochat_tokenizer *tokenizer,
                                                        const nanochat_scheduler_options *options,

@@ -1,5 +1,7 @@
 #include "infer/session.h"
 
+#include <optional>
+
 #include "capi/arguments.h"
 #include "capi/guard.h"
 
@@ -9,14 +11,21 @@ namespace {
 
 constexpr size_t kSessionOptionsSize = 16;
 
-int64_t import_capacity(const nanochat_session_options* options) {
+nanochat_session_options import(const nanochat_session_options* options) {
   const auto known = import_options(options, "nanochat_session_options", kSessionOptionsSize);
   if (known.capacity < 0) {
     throw Error(Status::invalid_argument)
         .subject("nanochat_session_options.capacity")
         .say("capacity is {}, expected 0 or more", known.capacity);
   }
-  return known.capacity;
+  require_enum(known.kv_dtype, NANOCHAT_KV_INT8, "nanochat_session_options.kv_dtype");
+  require_zero(known.reserved, "nanochat_session_options.reserved");
+  return known;
+}
+
+std::optional<DType> kv_dtype_of(const nanochat_session_options& known) {
+  if (known.kv_dtype == NANOCHAT_KV_DEFAULT) return std::nullopt;
+  return import_kv_dtype(known.kv_dtype, "nanochat_session_options.kv_dtype");
 }
 
 size_t logit_count(const Model& model, size_t n_tokens, int32_t which) {
@@ -38,7 +47,9 @@ nanochat_status nanochat_session_create(const nanochat_model* model, const nanoc
   return guard(error, [&] {
     const nanochat_model& parent = require_handle(model, "model");
     require_pointer(out_session, "out_session");
-    auto session = std::make_shared<Session>(parent.model, import_capacity(options));
+    const nanochat_session_options known = import(options);
+    auto session =
+        std::make_shared<Session>(parent.model, known.capacity, kv_dtype_of(known).value_or(DType::f32));
     *out_session = new nanochat_session{parent.core, std::move(session)};
   });
 }
@@ -105,8 +116,9 @@ nanochat_status nanochat_session_load(const nanochat_model* model, const char* p
   return guard(error, [&] {
     const nanochat_model& parent = require_handle(model, "model");
     require_pointer(out_session, "out_session");
+    const nanochat_session_options known = import(options);
     std::shared_ptr<Session> session =
-        Session::load(parent.model, import_path(path), import_capacity(options));
+        Session::load(parent.model, import_path(path), known.capacity, kv_dtype_of(known));
     *out_session = new nanochat_session{parent.core, std::move(session)};
   });
 }

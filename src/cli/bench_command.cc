@@ -37,12 +37,6 @@ class TemporaryFolder {
   std::string path_;
 };
 
-Session session_for(const BenchedModel& opened, int64_t capacity) {
-  nanochat_session_options options = NANOCHAT_SESSION_OPTIONS_INIT;
-  options.capacity = capacity;
-  return make<Session>(Exit::running, nanochat_session_create, opened.model.get(), &options);
-}
-
 void run_decode(const Bench& bench) {
   constexpr int64_t kDefaultTokens = 64;
   const int64_t n_tokens = bench.tokens > 0 ? bench.tokens : kDefaultTokens;
@@ -57,7 +51,7 @@ void run_decode(const Bench& bench) {
     const GenerationSettings settings(sampling, 0);
     nanochat_generation_options options = *settings.get();
     options.ignore_end = 1;
-    const Session session = session_for(opened, bench.prompt_tokens + n_tokens);
+    const Session session = make_session(opened.model.get(), bench.model, bench.prompt_tokens + n_tokens);
     const auto generation = make<Generation>(Exit::running, nanochat_generation_start, session.get(), nullptr,
                                              prompt.data(), prompt.size(), &options);
     Generated generated;
@@ -95,7 +89,7 @@ void run_prefill(const Bench& bench) {
   std::vector<float> logits(static_cast<size_t>(opened.info.vocab_size));
   std::vector<double> seconds;
   for (int32_t i = 0; i < bench.repeats; ++i) {
-    const Session session = session_for(opened, n_tokens);
+    const Session session = make_session(opened.model.get(), bench.model, n_tokens);
     const Stopwatch watch;
     call(Exit::running, nanochat_session_eval, session.get(), tokens.data(), tokens.size(),
          NANOCHAT_LOGITS_LAST, logits.data(), logits.size(), interrupt_switch());
@@ -174,6 +168,7 @@ void add_bench(CLI::App& group, const char* name, const char* what, void (*run)(
   CLI::Option* model = add_model_options(*command, bench->model, Tokenized::no);
   add_synthetic_option(*command, bench->synthetic, model);
   if (run != run_load) {
+    add_kv_option(*command, bench->model);
     command
         ->add_option("--tokens", bench->tokens,
                      "Tokens to measure; 64 (decode), 512 (prefill) or 32 each (batch) if not given")

@@ -54,6 +54,7 @@ BenchJson bench_facts(const char* kind, const Bench& bench, const nanochat_runti
           {"isa", nanochat_runtime_isa(runtime)},
           {"threads", nanochat_runtime_n_threads(runtime)},
           {"dtype", dtype_name(info.weights)},
+          {"kv_dtype", bench.model.kv_dtype.empty() ? "f32" : bench.model.kv_dtype},
           {"parameters", info.parameters},
           {"weight_bytes", info.weight_bytes}};
 }

@@ -53,7 +53,7 @@ class Conversation {
         model_(open_model(runtime_, chat.model)),
         tokenizer_(open_tokenizer(runtime_, chat.model)),
         prompt_(tokenizer_.get()),
-        session_(make<Session>(Exit::running, nanochat_session_create, model_.get(), nullptr)) {
+        session_(make_session(model_.get(), chat.model, 0)) {
     if (!prompt_.has_chat_tokens()) {
       say("nanochat: this tokenizer has no chat tokens: the model continues a plain text of \"User:\" and "
           "\"Assistant:\" lines\n");
@@ -234,6 +234,7 @@ void add_chat_command(CLI::App& app) {
   CLI::App* command = app.add_subcommand("chat", "Talk with a model");
   auto chat = std::make_shared<Chat>();
   add_model_options(*command, chat->model, Tokenized::yes)->required();
+  add_kv_option(*command, chat->model);
   add_sampling_options(*command, chat->sampling);
   command->footer(std::string("In the conversation:\n") + kHelp);
   command->callback([chat] { run_chat(*chat); });

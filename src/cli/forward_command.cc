@@ -37,11 +37,9 @@ void refuse_unknown_ids(const std::vector<TokenList>& rows, int64_t vocab_size, 
 }
 
 // The logits of one list, in a session of its own.
-void append_row(const nanochat_model* model, const TokenList& tokens, std::vector<float>& buffer,
-                size_t vocab_size, LogitsFile& file) {
-  nanochat_session_options options = NANOCHAT_SESSION_OPTIONS_INIT;
-  options.capacity = static_cast<int64_t>(tokens.size());
-  const Session session = make<Session>(Exit::running, nanochat_session_create, model, &options);
+void append_row(const nanochat_model* model, const ModelChoice& choice, const TokenList& tokens,
+                std::vector<float>& buffer, size_t vocab_size, LogitsFile& file) {
+  const Session session = make_session(model, choice, static_cast<int64_t>(tokens.size()));
   for (size_t begin = 0; begin < tokens.size(); begin += kTokensPerCall) {
     const size_t n = std::min(kTokensPerCall, tokens.size() - begin);
     call(Exit::running, nanochat_session_eval, session.get(), tokens.data() + begin, n, NANOCHAT_LOGITS_ALL,
@@ -64,7 +62,7 @@ void run_forward(const Forward& forward) {
   Progress progress("Computing", Unit::items, forward.model.show());
   LogitsFile file(forward.out, rows.size(), n_tokens, vocab_size);
   for (size_t i = 0; i < rows.size(); ++i) {
-    append_row(model.get(), rows[i], buffer, vocab_size, file);
+    append_row(model.get(), forward.model, rows[i], buffer, vocab_size, file);
     progress.update(i + 1, rows.size());
   }
   file.commit();
@@ -76,6 +74,7 @@ void add_forward_command(CLI::App& app) {
   CLI::App* command = app.add_subcommand("forward", "Write the logits of given tokens to a safetensors file");
   auto forward = std::make_shared<Forward>();
   add_model_options(*command, forward->model, Tokenized::no)->required();
+  add_kv_option(*command, forward->model);
   command
       ->add_option("--tokens", forward->tokens,
                    "JSON: a list of equally long lists of ids; - is standard input")

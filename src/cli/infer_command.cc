@@ -80,8 +80,9 @@ std::string as_json(const Infer& infer, int32_t sample, const Generated& generat
 // Sessions that hold the prompt already: it is computed once, however many samples are drawn.
 class PromptSessions {
  public:
-  PromptSessions(const nanochat_model* model, const TokenList& prompt, int32_t samples)
-      : model_(model), prompt_(prompt), first_(make_empty()) {
+  PromptSessions(const nanochat_model* model, const ModelChoice& choice, const TokenList& prompt,
+                 int32_t samples)
+      : model_(model), choice_(choice), prompt_(prompt), first_(make_empty()) {
     const auto n_prompt = static_cast<int64_t>(prompt.size());
     shared_ = samples > 1 && n_prompt > 0 && n_prompt < nanochat_session_capacity(first_.get());
     if (!shared_) return;
@@ -99,11 +100,10 @@ class PromptSessions {
   size_t n_prompt_left() const { return shared_ ? 0 : prompt_.size(); }
 
  private:
-  Session make_empty() const {
-    return make<Session>(Exit::running, nanochat_session_create, model_, nullptr);
-  }
+  Session make_empty() const { return make_session(model_, choice_, 0); }
 
   const nanochat_model* model_;
+  const ModelChoice& choice_;
   const TokenList& prompt_;
   Session first_;
   bool shared_ = false;
@@ -124,7 +124,7 @@ void run_infer(const Infer& infer) {
   const TokenList ids = encode(tokenizer.get(), prompt, NANOCHAT_ENCODE_ADD_SPECIALS);
   warn_of_long_prompt(model.get(), ids.size());
 
-  PromptSessions sessions(model.get(), ids, infer.samples);
+  PromptSessions sessions(model.get(), infer.model, ids, infer.samples);
   for (int32_t sample = 0; sample < infer.samples; ++sample) {
     if (sample > 0 && !infer.json) write_stdout(kBetweenSamples);
     const Session session = sessions.next();
@@ -151,6 +151,7 @@ void add_infer_command(CLI::App& app) {
   infer->prompt_given =
       command->add_option("PROMPT", infer->prompt, "The text to continue; standard input if absent");
   add_model_options(*command, infer->model, Tokenized::yes)->required();
+  add_kv_option(*command, infer->model);
   add_sampling_options(*command, infer->sampling);
   command->add_option("--samples", infer->samples, "Continuations to draw, with a line --- between them")
       ->check(within(1, kMaxSamples))

@@ -54,6 +54,13 @@ CLI::Option* add_model_options(CLI::App& command, ModelChoice& choice, Tokenized
   return model;
 }
 
+void add_kv_option(CLI::App& command, ModelChoice& choice) {
+  command
+      .add_option("--kv-dtype", choice.kv_dtype,
+                  "Keys and values in memory: f32, bf16 or int8; f32 if not given")
+      ->check(CLI::IsMember({"f32", "bf16", "int8"}));
+}
+
 void add_synthetic_option(CLI::App& command, std::string& shape, CLI::Option* model) {
   command
       .add_option("--synthetic", shape,
@@ -113,6 +120,18 @@ Model make_random_model(const Runtime& runtime, const std::string& shape, const 
   const nanochat_model_options options = model_options(choice, progress);
   return make<Model>(Exit::loading, nanochat_model_create_random, runtime.get(), shape.c_str(), kSeed,
                      &options);
+}
+
+int32_t kv_dtype_of(const ModelChoice& choice) {
+  if (choice.kv_dtype == "bf16") return NANOCHAT_KV_BF16;
+  return choice.kv_dtype == "int8" ? NANOCHAT_KV_INT8 : NANOCHAT_KV_DEFAULT;
+}
+
+Session make_session(const nanochat_model* model, const ModelChoice& choice, int64_t capacity) {
+  nanochat_session_options options = NANOCHAT_SESSION_OPTIONS_INIT;
+  options.capacity = capacity;
+  options.kv_dtype = kv_dtype_of(choice);
+  return make<Session>(Exit::running, nanochat_session_create, model, &options);
 }
 
 void save_model(const nanochat_model* model, const std::string& directory, const ModelChoice& choice) {

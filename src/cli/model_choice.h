@@ -15,6 +15,7 @@ struct ModelChoice {
   std::string directory;
   std::string tokenizer;  // empty: in the model's directory
   std::string dtype;      // empty: as stored
+  std::string kv_dtype;   // empty: f32
   int32_t threads = 0;    // 0: one per core
   bool no_progress = false;
 
@@ -27,6 +28,10 @@ enum class Tokenized { yes, no };
 void add_thread_option(CLI::App& command, ModelChoice& choice);
 // --model, --dtype, --threads, --no-progress and, if tokenized, --tokenizer. --model is not required here.
 CLI::Option* add_model_options(CLI::App& command, ModelChoice& choice, Tokenized tokenized);
+
+// --kv-dtype, for commands that make sessions
+void add_kv_option(CLI::App& command, ModelChoice& choice);
+int32_t kv_dtype_of(const ModelChoice& choice);  // enum nanochat_kv_values
 
 // --synthetic SHAPE, instead of `model`, the option --model.
 void add_synthetic_option(CLI::App& command, std::string& shape, CLI::Option* model);
@@ -44,6 +49,8 @@ Tokenizer open_tokenizer(const Runtime& runtime, const ModelChoice& choice);
 Model open_model(const Runtime& runtime, const ModelChoice& choice);
 Model make_random_model(const Runtime& runtime, const std::string& shape, const ModelChoice& choice);
 
+// capacity 0: the model's sequence_len
+Session make_session(const nanochat_model* model, const ModelChoice& choice, int64_t capacity);
 // Writes a model directory, with progress.
 void save_model(const nanochat_model* model, const std::string& directory, const ModelChoice& choice);
 

@@ -9,16 +9,16 @@ namespace nanochat {
 
 namespace {
 
-KvCache make_cache(std::shared_ptr<const Model> model, int64_t capacity) {
+KvCache make_cache(std::shared_ptr<const Model> model, int64_t capacity, DType kv_dtype) {
   if (!model) throw Error(Status::invalid_argument).subject("model").say("a session needs a model, got none");
   if (capacity == 0) capacity = model->config().sequence_len;
-  return {std::move(model), capacity};
+  return {std::move(model), capacity, KvOptions{kv_dtype, KvReserve::at_once}};
 }
 
 }  // namespace
 
-Session::Session(std::shared_ptr<const Model> model, int64_t capacity)
-    : Session(make_cache(std::move(model), capacity)) {}
+Session::Session(std::shared_ptr<const Model> model, int64_t capacity, DType kv_dtype)
+    : Session(make_cache(std::move(model), capacity, kv_dtype)) {}
 
 Session::Session(KvCache cache) : cache_(std::move(cache)) {
   tokens_.reserve(static_cast<size_t>(capacity()));

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -18,13 +19,14 @@ namespace nanochat {
 class Session final : public LogitSource {
  public:
   // capacity 0: the model's sequence_len. Throws out_of_range beyond the model's rope table.
-  Session(std::shared_ptr<const Model> model, int64_t capacity);
+  Session(std::shared_ptr<const Model> model, int64_t capacity, DType kv_dtype = DType::f32);
   std::unique_ptr<Session> copy() const;
 
   const Model& model() const { return cache_.model(); }
   const ModelConfig& config() const override { return cache_.model().config(); }
   int64_t length() const { return cache_.length(); }
   Device* device() const override { return &model().device(); }
+  DType kv_dtype() const { return cache_.options().dtype; }
   int64_t capacity() const override { return cache_.capacity(); }
   const std::vector<int32_t>& tokens() const override { return tokens_; }
   // Empty before the first token and after truncate(); restore_logits() computes them again.
@@ -45,10 +47,11 @@ class Session final : public LogitSource {
   void slide(int64_t n_keep, int64_t n_drop, const Watch& watch);
 
   // File: magic, format version, XXH3-128 of the model's weights and of the payload, tokens, cache, logits.
-  // A loaded session goes on with the same bits.
+  // A loaded session goes on with the same bits. load() without a kv_dtype takes the file's, else it refuses
+  // a file of another one.
   void save(const std::string& path) const;
   static std::unique_ptr<Session> load(std::shared_ptr<const Model> model, const std::string& path,
-                                       int64_t capacity);
+                                       int64_t capacity, std::optional<DType> kv_dtype = {});
 
  private:
   explicit Session(KvCache cache);

@@ -24,7 +24,8 @@ constexpr uint32_t kVersion = 1;
 struct Header {
   unsigned char magic[8];
   uint32_t version;
-  uint32_t weight_dtype;  // of the model in memory: the cache's bits depend on it
+  uint16_t weight_dtype;  // of the model in memory: the cache's bits depend on it
+  uint16_t kv_dtype;      // DType of the cache: f32, bf16 or i8
   uint64_t model_low, model_high;
   uint64_t n_tokens, n_logits, cache_bytes;
   uint64_t tokens_low, tokens_high, logits_low, logits_high, cache_low, cache_high;
@@ -124,6 +125,22 @@ Payload cut_payload(const Header& header, std::span<const std::byte> bytes, cons
   return payload;
 }
 
+DType check_kv_dtype(const Header& header, std::optional<DType> asked, const std::string& path) {
+  const auto stored = static_cast<DType>(header.kv_dtype);
+  if (stored != DType::f32 && stored != DType::bf16 && stored != DType::i8) {
+    throw fault(Status::format_invalid, path)
+        .say("{}: keys and values of type {}, this library knows {}, {} and {}", path, header.kv_dtype,
+             static_cast<int>(DType::f32), static_cast<int>(DType::bf16), static_cast<int>(DType::i8));
+  }
+  if (asked && *asked != stored) {
+    throw fault(Status::invalid_argument, path)
+        .say("{}: keys and values are stored as {}, {} was asked for", path, dtype_name(stored),
+             dtype_name(*asked))
+        .hint("load it with the kv_dtype that it was saved with, or with the default");
+  }
+  return stored;
+}
+
 void check_hash(std::span<const std::byte> bytes, const Hash128& stated, const char* what,
                 const std::string& path) {
   const Hash128 actual = hash128(bytes);
@@ -166,7 +183,8 @@ void Session::save(const std::string& path) const {
   Header header{};
   std::memcpy(header.magic, kMagic, sizeof kMagic);
   header.version = kVersion;
-  header.weight_dtype = static_cast<uint32_t>(model().weight_dtype());
+  header.weight_dtype = static_cast<uint16_t>(model().weight_dtype());
+  header.kv_dtype = static_cast<uint16_t>(kv_dtype());
   header.model_low = model().checksum().low, header.model_high = model().checksum().high;
   header.n_tokens = tokens_.size(), header.n_logits = last_logits_.size(), header.cache_bytes = cache.size();
   header.tokens_low = tokens_hash.low, header.tokens_high = tokens_hash.high;
@@ -183,12 +201,13 @@ void Session::save(const std::string& path) const {
 }
 
 std::unique_ptr<Session> Session::load(std::shared_ptr<const Model> model, const std::string& path,
-                                       int64_t capacity) {
+                                       int64_t capacity, std::optional<DType> kv_dtype) {
   if (!model) throw Error(Status::invalid_argument).subject("model").say("a session needs a model, got none");
   const MappedFile file(path);
   const Header header = read_header(file.bytes(), path);
   const Payload payload = cut_payload(header, file.bytes(), path);
   check_model(header, *model, path);
+  const DType stored_dtype = check_kv_dtype(header, kv_dtype, path);
   check_hash(payload.tokens, {header.tokens_low, header.tokens_high}, "tokens:", path);
   check_hash(payload.logits, {header.logits_low, header.logits_high}, "logits:", path);
   check_hash(payload.cache, {header.cache_low, header.cache_high}, "keys and values:", path);
@@ -201,7 +220,7 @@ std::unique_ptr<Session> Session::load(std::shared_ptr<const Model> model, const
         .say("{}: holds {} tokens, more than the capacity of {} asked for", path, header.n_tokens, asked)
         .hint("ask for a larger capacity");
   }
-  auto session = std::make_unique<Session>(std::move(model), capacity);
+  auto session = std::make_unique<Session>(std::move(model), capacity, stored_dtype);
   try {
     session->cache_.deserialize(payload.cache, static_cast<int64_t>(tokens.size()));
   } catch (const Error& error) {

@@ -71,6 +71,7 @@ Json int8_weights_json(const ModelConfig& config) {
   group["weights"] = std::move(weights);
   group["input_activations"] = nullptr;
   group["output_activations"] = nullptr;
+  group["format"] = "int-quantized";  // without it the package expects weights alone to be packed
   Json json = Json::object();
   json["quant_method"] = "compressed-tensors";
   json["format"] = "int-quantized";

@@ -123,6 +123,7 @@ struct Kernels {
                     const float* k, const float* v, int64_t ld);
   // y[row] = softmax(scale * q k^T) v over the cached keys up to the row's own position, within the window.
   // Keys are visited in blocks of fixed absolute position, in ascending order. q rows ldq apart, y rows ldy.
+  // For pages of bf16 and i8 queries and softmax weights may be rounded to bf16.
   void (*attention)(Device&, std::span<const SequenceRows> sequences, const AttentionShape& shape,
                     const float* q, int64_t ldq, float* y, int64_t ldy);
 

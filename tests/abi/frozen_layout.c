@@ -174,6 +174,8 @@ OFFSET(nanochat_model_info, weights, 108);
 AT_LEAST(nanochat_model_info, 112);
 OFFSET(nanochat_session_options, struct_size, 0);
 OFFSET(nanochat_session_options, capacity, 8);
+OFFSET(nanochat_session_options, kv_dtype, 16);
+OFFSET(nanochat_session_options, reserved, 20);
 AT_LEAST(nanochat_session_options, 16);
 OFFSET(nanochat_generation_options, struct_size, 0);
 OFFSET(nanochat_generation_options, seed, 8);

@@ -172,6 +172,22 @@ TEST(EveryAllocationFailsOnce, ExportingAModel) {
   nanochat_runtime_free(runtime);
 }
 
+TEST(EveryAllocationFailsOnce, QuantizingAModel) {
+  nanochat_runtime* runtime = make_runtime();
+  nanochat_model* model = nullptr;
+  ASSERT_EQ(nanochat_model_load(runtime, kStories, nullptr, &model, nullptr), NANOCHAT_OK);
+  EXPECT_GT(fail_each_allocation([&](nanochat_error** error) {
+              nanochat_model* quantized = nullptr;
+              const nanochat_status status = nanochat_model_quantize(model, nullptr, &quantized, error);
+              EXPECT_EQ(quantized != nullptr, status == NANOCHAT_OK);
+              nanochat_model_free(quantized);
+              return status;
+            }),
+            100);
+  nanochat_model_free(model);
+  nanochat_runtime_free(runtime);
+}
+
 TEST(EveryAllocationFailsOnce, EvaluatingTokensLeavesTheSessionUsable) {
   nanochat_runtime* runtime = make_runtime();
   nanochat_model* model = nullptr;

@@ -170,6 +170,51 @@ static void test_a_saved_model_gives_the_same_bits(nanochat_runtime *runtime, co
   nanochat_model_free(again);
 }
 
+static void test_a_quantized_model_is_what_a_load_as_int8_is(nanochat_runtime *runtime, const char *folder) {
+  nanochat_error *error = NULL;
+  nanochat_model *whole = NULL;
+  nanochat_model *loaded = NULL;
+  nanochat_model *quantized = NULL;
+  nanochat_model *again = NULL;
+  nanochat_model_options options = NANOCHAT_MODEL_OPTIONS_INIT;
+  nanochat_model_info info = {0};
+  float logits[3][512];
+  char path[4096];
+  snprintf(path, sizeof path, "%s/int8-model", folder);
+  info.struct_size = sizeof info;
+  options.weights = NANOCHAT_WEIGHTS_INT8;
+  CHECK_OK(nanochat_model_load(runtime, STORIES, NULL, &whole, &error));
+  CHECK_OK(nanochat_model_load(runtime, STORIES, &options, &loaded, &error));
+  CHECK_OK(nanochat_model_quantize(whole, NULL, &quantized, &error));
+  CHECK_OK(nanochat_model_save(quantized, path, NULL, &error));
+  CHECK_OK(nanochat_model_load(runtime, path, NULL, &again, &error));
+  CHECK_OK(nanochat_model_describe(again, &info, &error));
+  CHECK(info.weights == NANOCHAT_WEIGHTS_INT8);
+  logits_of(loaded, logits[0], 512);
+  logits_of(quantized, logits[1], 512);
+  logits_of(again, logits[2], 512);
+  CHECK(memcmp(logits[0], logits[1], sizeof logits[0]) == 0);
+  CHECK(memcmp(logits[0], logits[2], sizeof logits[0]) == 0);
+  nanochat_model_free(again);
+  again = NULL;
+  CHECK_SAYS(nanochat_model_quantize(quantized, NULL, &again, &error), NANOCHAT_STATUS_INVALID_ARGUMENT, "int8",
+             "already");
+  CHECK_SAYS(nanochat_model_quantize(NULL, NULL, &again, &error), NANOCHAT_STATUS_INVALID_ARGUMENT, "model", "NULL");
+  CHECK_SAYS(nanochat_model_quantize(whole, NULL, NULL, &error), NANOCHAT_STATUS_INVALID_ARGUMENT, "out_model", "NULL");
+  options.weights = NANOCHAT_WEIGHTS_BF16;
+  CHECK_SAYS(nanochat_model_quantize(whole, &options, &again, &error), NANOCHAT_STATUS_INVALID_ARGUMENT, "weights",
+             "2");
+  struct seen seen = {0, 0, 0, 1};
+  options.weights = 0;
+  options.progress = watch;
+  options.progress_user_data = &seen;
+  CHECK_STATUS(nanochat_model_quantize(whole, &options, &again, &error), NANOCHAT_STATUS_CANCELLED);
+  CHECK(again == NULL);
+  nanochat_model_free(whole);
+  nanochat_model_free(loaded);
+  nanochat_model_free(quantized);
+}
+
 static void test_random_models_follow_their_seed(nanochat_runtime *runtime) {
   static const char *const shape =
       "{\"generation\":\"V1\",\"sequence_len\":64,\"vocab_size\":512,\"n_layer\":3,\"n_head\":4,\"n_kv_head\":2,"
@@ -202,6 +247,7 @@ int main(int argc, char **argv) {
   test_bad_directories_name_what_is_wrong(runtime, folder);
   test_a_saved_model_gives_the_same_bits(runtime, folder, NULL, NANOCHAT_WEIGHTS_F32);
   test_a_saved_model_gives_the_same_bits(runtime, folder, "v1-d2", NANOCHAT_WEIGHTS_BF16);
+  test_a_quantized_model_is_what_a_load_as_int8_is(runtime, folder);
   test_random_models_follow_their_seed(runtime);
   nanochat_runtime_free(runtime);
   return finish_checks();

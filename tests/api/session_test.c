@@ -120,6 +120,48 @@ static void test_bad_calls_leave_the_session_as_it_was(nanochat_model *model) {
   options.capacity = INT64_MAX;
   CHECK_STATUS(nanochat_session_create(model, &options, &session, &error), NANOCHAT_STATUS_OUT_OF_RANGE);
   CHECK(session == NULL);
+  options.capacity = 8;
+  options.kv_dtype = 4;
+  CHECK_SAYS(nanochat_session_create(model, &options, &session, &error), NANOCHAT_STATUS_INVALID_ARGUMENT, "kv_dtype",
+             "4");
+  options.kv_dtype = NANOCHAT_KV_DEFAULT;
+  options.reserved = 1;
+  CHECK_STATUS(nanochat_session_create(model, &options, &session, &error), NANOCHAT_STATUS_INVALID_ARGUMENT);
+}
+
+static void test_kv_dtypes(nanochat_model *model, const char *folder) {
+  nanochat_error *error = NULL;
+  char path[512];
+  snprintf(path, sizeof path, "%s/kv.session", folder);
+  int32_t tokens[kTokens];
+  float logits[4][kVocab];
+  for (int i = 0; i < kTokens; ++i) tokens[i] = i * 37 % kVocab;
+  for (int32_t kv_dtype = NANOCHAT_KV_DEFAULT; kv_dtype <= NANOCHAT_KV_INT8; ++kv_dtype) {
+    nanochat_session_options options = NANOCHAT_SESSION_OPTIONS_INIT;
+    options.kv_dtype = kv_dtype;
+    nanochat_session *session = NULL;
+    CHECK_OK(nanochat_session_create(model, &options, &session, &error));
+    CHECK_OK(nanochat_session_eval(session, tokens, kTokens, NANOCHAT_LOGITS_LAST, logits[kv_dtype], kVocab, NULL, &error));
+    nanochat_session_free(session);
+  }
+  CHECK(memcmp(logits[NANOCHAT_KV_DEFAULT], logits[NANOCHAT_KV_F32], sizeof logits[0]) == 0);
+  CHECK(memcmp(logits[NANOCHAT_KV_BF16], logits[NANOCHAT_KV_F32], sizeof logits[0]) != 0);
+  CHECK(memcmp(logits[NANOCHAT_KV_INT8], logits[NANOCHAT_KV_BF16], sizeof logits[0]) != 0);
+
+  nanochat_session_options options = NANOCHAT_SESSION_OPTIONS_INIT;
+  options.kv_dtype = NANOCHAT_KV_INT8;
+  nanochat_session *session = NULL;
+  CHECK_OK(nanochat_session_create(model, &options, &session, &error));
+  CHECK_OK(nanochat_session_eval(session, tokens, kTokens, NANOCHAT_LOGITS_NONE, NULL, 0, NULL, &error));
+  CHECK_OK(nanochat_session_save(session, path, &error));
+  nanochat_session_free(session);
+  session = NULL;
+  options.kv_dtype = NANOCHAT_KV_F32;
+  CHECK_SAYS(nanochat_session_load(model, path, &options, &session, &error), NANOCHAT_STATUS_INVALID_ARGUMENT, "I8", "F32");
+  CHECK(session == NULL);
+  CHECK_OK(nanochat_session_load(model, path, NULL, &session, &error));
+  CHECK(nanochat_session_length(session) == kTokens);
+  nanochat_session_free(session);
 }
 
 static void test_save_and_load(nanochat_model *model, const char *folder) {
@@ -194,6 +236,7 @@ int main(int argc, char **argv) {
   test_same_bits_whole_in_chunks_and_on_any_number_of_threads();
   test_copy_and_truncate_are_exact(model);
   test_bad_calls_leave_the_session_as_it_was(model);
+  test_kv_dtypes(model, argc > 1 ? argv[1] : ".");
   test_save_and_load(model, argc > 1 ? argv[1] : ".");
   test_one_model_serves_several_threads(model);
   nanochat_model_free(model);

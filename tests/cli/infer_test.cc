@@ -131,6 +131,16 @@ TEST(Infer, RunsWithBf16Weights) {
   EXPECT_TRUE(run.out.starts_with("Once upon a time")) << run.out;
 }
 
+TEST(Infer, KeepsKeysAndValuesInTheTypeThatIsAskedFor) {
+  for (const char* dtype : {"f32", "bf16", "int8"}) {
+    const ProgramRun run =
+        infer({"--kv-dtype", dtype, "--temperature", "0", "--max-tokens", "20", "--json", "Once"});
+    EXPECT_EQ(run.exit_code, 0) << run.err;
+    EXPECT_EQ(nlohmann::json::parse(run.out).at("generated_tokens"), 20) << dtype;
+  }
+  EXPECT_EQ(infer({"--kv-dtype", "f16", "Once"}).exit_code, 1);
+}
+
 TEST(InferFailure, IsOneForAModelThatIsNotThere) {
   const ProgramRun run = run_program({"infer", "--model", "/no/such/model", "Hello"});
   EXPECT_EQ(run.exit_code, 1);

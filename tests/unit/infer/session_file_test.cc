@@ -140,6 +140,40 @@ TEST_F(SessionFile, IsRefusedByTheSameModelWithOtherWeightTypes) {
   EXPECT_EQ(status_of([&] { Session::load(other, path_, 0); }), Status::checksum_mismatch);
 }
 
+TEST_F(SessionFile, KeepsTheTypeOfItsKeysAndValues) {
+  const std::vector<int32_t> tokens = some_tokens(*model_, 20);
+  for (const DType dtype : {DType::f32, DType::bf16, DType::i8}) {
+    Session session(model_, 0, dtype);
+    append(session, std::span(tokens).first(10));
+    session.save(path_);
+    append(session, std::span(tokens).subspan(10));
+    for (const auto& asked : {std::optional<DType>(), std::optional(dtype)}) {
+      const auto loaded = Session::load(model_, path_, 0, asked);
+      EXPECT_EQ(loaded->kv_dtype(), dtype);
+      append(*loaded, std::span(tokens).subspan(10));
+      EXPECT_EQ(logits_of(*loaded), logits_of(session)) << dtype_name(dtype);
+    }
+  }
+}
+
+TEST_F(SessionFile, IsRefusedForKeysAndValuesOfAnotherType) {
+  Session session(model_, 0, DType::bf16);
+  append(session, some_tokens(*model_, 3));
+  session.save(path_);
+  try {
+    Session::load(model_, path_, 0, DType::i8);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.status(), Status::invalid_argument);
+    EXPECT_NE(error.message().find("BF16"), std::string::npos) << error.message();
+    EXPECT_NE(error.message().find("I8"), std::string::npos) << error.message();
+  }
+  std::string crafted = file_bytes(path_);
+  crafted[14] = 7;
+  seal(crafted);
+  EXPECT_EQ(refusal(crafted, "type 7"), Status::format_invalid);
+}
+
 TEST_F(SessionFile, IsRefusedIfItDoesNotFit) {
   saved(6);
   try {

@@ -24,7 +24,8 @@ struct Sequence {
         v(random_floats(seed + 2, n * of.n_kv_head * of.head_dim)) {
     shape.layer_offset = kBefore;
     const auto n_floats = static_cast<size_t>(kBefore + shape.kv_layout().layer_bytes()) / 4;
-    pages.assign(static_cast<size_t>(page_count(n + 3)), std::vector<float>(n_floats, NAN));
+    pages.assign(static_cast<size_t>(page_count(n + 3)), std::vector<float>(n_floats));
+    for (std::vector<float>& page : pages) std::memset(page.data(), 0xff, page.size() * 4);  // no numbers
   }
   std::vector<std::byte*> addresses() {
     std::vector<std::byte*> all;
@@ -97,13 +98,13 @@ std::vector<double> oracle_row(const Sequence& s, int64_t position, int64_t head
 }
 
 // |v| <= 1 and scores stay below 40, whose float error of about 1e-5 is the relative error of a weight.
-void expect_agrees(const Sequence& s, const std::vector<float>& y) {
+void expect_agrees(const Sequence& s, const std::vector<float>& y, double tolerance = 2e-5) {
   for (int64_t position = 0; position < s.length; ++position) {
     for (int64_t head = 0; head < s.shape.n_head; ++head) {
       const std::vector<double> expected = oracle_row(s, position, head);
       for (int64_t i = 0; i < s.shape.head_dim; ++i) {
         ASSERT_NEAR(y[static_cast<size_t>(position * s.q_width() + head * s.shape.head_dim + i)],
-                    expected[static_cast<size_t>(i)], 2e-5)
+                    expected[static_cast<size_t>(i)], tolerance)
             << "head_dim " << s.shape.head_dim << " window " << s.shape.window_left << " position "
             << position << " head " << head << " at " << i;
       }
@@ -115,10 +116,51 @@ AttentionShape shape_of(int64_t n_head, int64_t n_kv_head, int64_t head_dim, int
   return {n_head, n_kv_head, head_dim, window_left, 1.0F / std::sqrt(static_cast<float>(head_dim))};
 }
 
+// What a page gives back of a row of one head.
+std::vector<float> stored_row(DType dtype, const float* row, int64_t n) {
+  std::vector<float> values(row, row + n);
+  float largest = 0.0F;
+  for (const float value : values) largest = std::max(largest, std::abs(value));
+  const float scale = largest / 127.0F;
+  for (float& value : values) {
+    if (dtype == DType::bf16) value = rounded_to(DType::bf16, value);
+    if (dtype == DType::i8) value = scale * std::nearbyint(value * (1.0F / scale));
+  }
+  return values;
+}
+
+// The sequence with keys and values as its pages give them back.
+Sequence as_stored(const Sequence& s) {
+  Sequence stored = s;
+  const int64_t d = s.shape.head_dim;
+  for (std::vector<float>* rows : {&stored.k, &stored.v}) {
+    for (int64_t at = 0; at < std::ssize(*rows); at += d) {
+      const std::vector<float> row = stored_row(s.shape.kv_dtype, rows->data() + at, d);
+      std::copy(row.begin(), row.end(), rows->begin() + at);
+    }
+  }
+  return stored;
+}
+
+constexpr DType kPageTypes[] = {DType::f32, DType::bf16, DType::i8};
+
+AttentionShape in_pages_of(DType dtype, AttentionShape shape) {
+  shape.kv_dtype = dtype;
+  return shape;
+}
+
 std::vector<AttentionShape> shapes() {
   return {shape_of(1, 1, 8, -1),    shape_of(3, 1, 20, 5),   shape_of(4, 2, 64, 64),
           shape_of(2, 2, 128, 100), shape_of(6, 2, 128, -1), shape_of(2, 1, 96, 0),
           shape_of(8, 8, 16, 1),    shape_of(2, 1, 130, 70), shape_of(1, 1, 256, -1)};
+}
+
+std::vector<AttentionShape> shapes_of_every_type() {
+  std::vector<AttentionShape> all;
+  for (const DType dtype : kPageTypes) {
+    for (const AttentionShape& shape : shapes()) all.push_back(in_pages_of(dtype, shape));
+  }
+  return all;
 }
 
 TEST_P(Attention, AWholePromptAgreesWithTheOracle) {
@@ -130,8 +172,35 @@ TEST_P(Attention, AWholePromptAgreesWithTheOracle) {
   }
 }
 
+// Softmax weights are rounded to bf16, each by 2^-8 of itself at most; |v| <= 1, so the sum is not off by
+// more. What queries lose is kept out: they are numbers of bf16 already.
+TEST_P(Attention, PagesOfBf16AndInt8AgreeWithTheOracleOfWhatTheyStore) {
+  for (const DType dtype : {DType::bf16, DType::i8}) {
+    for (const AttentionShape& shape : shapes()) {
+      for (const int64_t length : {1, 2, 63, 64, 65, 200}) {
+        Sequence s(in_pages_of(dtype, shape), length, 7);
+        for (float& q : s.q) q = rounded_to(DType::bf16, q);
+        expect_agrees(as_stored(s), feed(device(), {{&s, 0, length}}), 0x1p-8 + 1e-4);
+      }
+    }
+  }
+}
+
+TEST_P(Attention, QueriesAreRoundedToBf16ForPagesOfBf16AndInt8) {
+  if (GetParam() == "reference") GTEST_SKIP() << "which takes them as they are";
+  for (const DType dtype : {DType::bf16, DType::i8}) {
+    for (const AttentionShape& shape : shapes()) {
+      Sequence s(in_pages_of(dtype, shape), 150, 9), rounded = s;
+      for (float& q : rounded.q) q = rounded_to(DType::bf16, q);
+      const std::vector<float> y = feed(device(), {{&s, 0, 150}}),
+                               expected = feed(device(), {{&rounded, 0, 150}});
+      EXPECT_TRUE(same_bits(y.data(), expected.data(), static_cast<int64_t>(y.size()))) << shape.head_dim;
+    }
+  }
+}
+
 TEST_P(Attention, ARowHasTheSameBitsFedInOnePieceInChunksOrAlone) {
-  for (const AttentionShape& shape : shapes()) {
+  for (const AttentionShape& shape : shapes_of_every_type()) {
     Sequence whole(shape, 150, 11), chunks(shape, 150, 11), singly(shape, 150, 11);
     const std::vector<float> y = feed(device(), {{&whole, 0, 150}});
     std::vector<float> y_chunks, y_singly;
@@ -152,7 +221,7 @@ TEST_P(Attention, ARowHasTheSameBitsFedInOnePieceInChunksOrAlone) {
 }
 
 TEST_P(Attention, ARowHasTheSameBitsInABatchOfSequencesAtOtherPositions) {
-  for (const AttentionShape& shape : shapes()) {
+  for (const AttentionShape& shape : shapes_of_every_type()) {
     Sequence a(shape, 130, 21), b(shape, 70, 31), c(shape, 9, 41);
     Sequence a2 = a, b2 = b, c2 = c;
     feed(device(), {{&a, 0, 100}});
@@ -171,27 +240,36 @@ TEST_P(Attention, ARowHasTheSameBitsInABatchOfSequencesAtOtherPositions) {
 }
 
 TEST_P(Attention, EveryNumberOfThreadsGivesTheSameBits) {
-  const AttentionShape shape = shape_of(6, 2, 64, 90);
-  std::vector<float> first;
-  for (const int n_threads : {1, 2, 3, 4}) {
-    const auto other = make_device(GetParam(), n_threads);
-    Sequence s(shape, 333, 51);
-    const std::vector<float> y = feed(*other, {{&s, 0, 333}});
-    if (first.empty()) first = y;
-    EXPECT_TRUE(same_bits(y.data(), first.data(), static_cast<int64_t>(y.size()))) << n_threads << " threads";
+  for (const DType dtype : kPageTypes) {
+    for (const AttentionShape& shape : {shape_of(6, 2, 64, 90), shape_of(4, 1, 128, -1)}) {
+      std::vector<float> first;
+      for (const int n_threads : {1, 2, 3, 4, 7}) {
+        const auto other = make_device(GetParam(), n_threads);
+        Sequence s(in_pages_of(dtype, shape), 1333, 51);
+        std::vector<float> y = feed(*other, {{&s, 0, 1332}});
+        const std::vector<float> last = feed(*other, {{&s, 1332, 1}});  // many keys, few heads, one row
+        y.insert(y.end(), last.begin(), last.end());
+        if (first.empty()) first = y;
+        EXPECT_TRUE(same_bits(y.data(), first.data(), static_cast<int64_t>(y.size())))
+            << n_threads << " threads " << dtype_name(dtype);
+      }
+    }
   }
 }
 
 TEST_P(Attention, ARowThatIsNotANumberStaysOutOfTheRowsBeforeIt) {
-  Sequence clean(shape_of(2, 1, 64, -1), 100, 61);
-  Sequence broken = clean;
-  const int64_t bad = 90;
-  std::fill_n(broken.k.begin() + bad * clean.kv_width(), clean.kv_width(), NAN);
-  std::fill_n(broken.v.begin() + bad * clean.kv_width(), clean.kv_width(), INFINITY);
-  const std::vector<float> expected = feed(device(), {{&clean, 0, 100}});
-  const std::vector<float> y = feed(device(), {{&broken, 0, 100}});
-  EXPECT_TRUE(same_bits(y.data(), expected.data(), bad * clean.q_width()));
-  EXPECT_TRUE(std::isnan(y[static_cast<size_t>(bad * clean.q_width())]));
+  for (const DType dtype : kPageTypes) {
+    for (const int64_t bad : {90, 91}) {
+      Sequence clean(in_pages_of(dtype, shape_of(2, 1, 64, -1)), 100, 61);
+      Sequence broken = clean;
+      std::fill_n(broken.k.begin() + bad * clean.kv_width(), clean.kv_width(), NAN);
+      std::fill_n(broken.v.begin() + bad * clean.kv_width(), clean.kv_width(), INFINITY);
+      const std::vector<float> expected = feed(device(), {{&clean, 0, 100}});
+      const std::vector<float> y = feed(device(), {{&broken, 0, 100}});
+      EXPECT_TRUE(same_bits(y.data(), expected.data(), bad * clean.q_width()));
+      EXPECT_TRUE(std::isnan(y[static_cast<size_t>(bad * clean.q_width())]));
+    }
+  }
 }
 
 TEST_P(Attention, AScoreFarAboveTheOthersTakesAllTheWeight) {
@@ -207,30 +285,58 @@ TEST_P(Attention, AScoreFarAboveTheOthersTakesAllTheWeight) {
   }
 }
 
-TEST_P(Attention, AppendedRowsLieInThePagesAtTheirPositions) {
-  const AttentionShape shape = shape_of(4, 2, 20, -1);
-  Sequence s(shape, 70, 81);
-  feed(device(), {{&s, 0, 4}});
-  feed(device(), {{&s, 4, 66}});
+// What a page has of a head's position, read by the layout's own words (tensor/kv_page.h).
+float element_in_page(const Sequence& s, bool is_key, int64_t head, int64_t position, int64_t i) {
   const KvLayout layout = s.shape.kv_layout();
-  for (int64_t head = 0; head < 2; ++head) {
-    for (int64_t position = 0; position < page_count(s.length) * kPagePositions; ++position) {
-      const float* layer =
-          s.pages[static_cast<size_t>(position / kPagePositions)].data() + Sequence::kBefore / 4;
-      for (int64_t i = 0; i < 20; ++i) {
-        const int64_t key = position % kPagePositions;
-        const float k = layer[layout.k_offset(head) / 4 + i * kPagePositions + key];
-        const float v = layer[layout.v_offset(head) / 4 + key * 20 + i];
-        if (position >= s.length) {
-          EXPECT_TRUE(std::isnan(k) && std::isnan(v));
-        } else {
-          EXPECT_EQ(k, s.k[static_cast<size_t>(position * 40 + head * 20 + i)]);
-          EXPECT_EQ(v, s.v[static_cast<size_t>(position * 40 + head * 20 + i)]);
+  const auto* layer = reinterpret_cast<const std::byte*>(s.pages[static_cast<size_t>(position / 64)].data()) +
+                      Sequence::kBefore;
+  const std::byte* values = layer + (is_key ? layout.k_offset(head) : layout.v_offset(head));
+  const int64_t key = position % 64, d = s.shape.head_dim;
+  const auto pair_index = is_key ? (i / 2 * 64 + key) * 2 + i % 2 : (key / 2 * d + i) * 2 + key % 2;
+  switch (s.shape.kv_dtype) {
+    case DType::bf16:
+      return float_from_bf16(reinterpret_cast<const uint16_t*>(values)[pair_index]);
+    case DType::i8: {
+      const std::byte* scales = layer + (is_key ? layout.k_scale_offset(head) : layout.v_scale_offset(head));
+      return static_cast<float>(reinterpret_cast<const int8_t*>(values)[pair_index]) *
+             reinterpret_cast<const float*>(scales)[key];
+    }
+    default:
+      return reinterpret_cast<const float*>(values)[is_key ? i * 64 + key : key * d + i];
+  }
+}
+
+TEST_P(Attention, AppendedRowsLieInThePagesAtTheirPositions) {
+  for (const DType dtype : kPageTypes) {
+    for (const int64_t d : {20, 128}) {
+      Sequence s(in_pages_of(dtype, shape_of(4, 2, d, -1)), 70, 81);
+      for (float& v : s.v) v *= 1e-3F;  // scales of their own
+      std::fill_n(s.k.begin() + 7 * s.kv_width(), d, 0.0F);
+      feed(device(), {{&s, 0, 4}});
+      feed(device(), {{&s, 4, 3}});
+      feed(device(), {{&s, 7, 63}});
+      const Sequence stored = as_stored(s);
+      for (int64_t head = 0; head < 2; ++head) {
+        for (int64_t position = 0; position < s.length; ++position) {
+          for (int64_t i = 0; i < d; ++i) {
+            const auto at = static_cast<size_t>(position * 2 * d + head * d + i);
+            const bool is_zero = position == 7 && head == 0;
+            ASSERT_EQ(element_in_page(s, true, head, position, i), is_zero ? 0.0F : stored.k[at])
+                << dtype_name(dtype) << " K of " << position << " at " << i;
+            ASSERT_EQ(element_in_page(s, false, head, position, i), stored.v[at])
+                << dtype_name(dtype) << " V of " << position << " at " << i;
+          }
+        }
+        if (dtype == DType::f32) {
+          for (int64_t position = s.length; position < 128; ++position) {
+            EXPECT_TRUE(std::isnan(element_in_page(s, true, head, position, d - 1)));
+            EXPECT_TRUE(std::isnan(element_in_page(s, false, head, position, d - 1)));
+          }
         }
       }
+      for (const std::vector<float>& page : s.pages) EXPECT_TRUE(std::isnan(page[Sequence::kBefore / 4 - 1]));
     }
   }
-  for (const std::vector<float>& page : s.pages) EXPECT_TRUE(std::isnan(page[Sequence::kBefore / 4 - 1]));
 }
 
 }  // namespace

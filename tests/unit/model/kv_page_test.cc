@@ -47,11 +47,11 @@ struct Kept {
 };
 
 TEST_P(KvPages, AnyInterleavingLeavesEveryCacheAsIfItWereAlone) {
-  for (const KvReserve reserve : {KvReserve::at_once, KvReserve::as_needed}) {
-    const KvOptions options{DType::f32, reserve};
+  for (const KvOptions& options : {KvOptions{}, kAsNeeded, KvOptions{DType::bf16, KvReserve::as_needed},
+                                   KvOptions{DType::i8, KvReserve::at_once}}) {
     std::vector<Kept> all;
     for (int i = 0; i < 3; ++i) all.push_back({KvCache(model_, kCapacity, options), {}});
-    for (int step = 0; step < 120; ++step) {
+    for (int step = 0; step < 80; ++step) {
       Kept& one = all[static_cast<size_t>(up_to(2))];
       Kept& other = all[static_cast<size_t>(up_to(2))];
       switch (up_to(5)) {
@@ -79,7 +79,7 @@ TEST_P(KvPages, AnyInterleavingLeavesEveryCacheAsIfItWereAlone) {
       }
       for (const Kept& kept : all) {
         ASSERT_EQ(kept.cache.length(), std::ssize(kept.tokens));
-        ASSERT_TRUE(kept.cache.serialize() == cache_of(kept.tokens).serialize()) << "step " << step;
+        ASSERT_TRUE(kept.cache.serialize() == cache_of(kept.tokens, options).serialize()) << "step " << step;
       }
     }
   }
@@ -239,6 +239,42 @@ TEST_P(KvPages, AreSharedAndDroppedByManyThreadsAtOnce) {
     });
   }
   for (std::thread& thread : threads) thread.join();
+}
+
+// Each value is rounded on its own, so that the logits move, but not far.
+TEST_P(KvPages, OfBf16AndInt8GiveLogitsNearThoseOfF32) {
+  const Tokens tokens = some_tokens(150);
+  KvCache exact(model_, kCapacity), half(model_, kCapacity, {DType::bf16}),
+      quarter(model_, kCapacity, {DType::i8});
+  EXPECT_LT(half.page_bytes(), exact.page_bytes());
+  EXPECT_LT(quarter.page_bytes(), half.page_bytes());
+  const std::vector<float> expected = feed(exact, tokens);
+  float largest = 0.0F;
+  for (const float logit : expected) largest = std::max(largest, std::abs(logit));
+  for (KvCache* cache : {&half, &quarter}) {
+    const float difference = largest_difference(feed(*cache, tokens), expected);
+    EXPECT_GT(difference, 0.0F);
+    EXPECT_LT(difference, 0.03F * largest) << dtype_name(cache->options().dtype);
+  }
+}
+
+TEST_P(KvPages, OfBf16AndInt8ComeBackFromTheirBytes) {
+  const Tokens tokens = some_tokens(100), more = some_tokens(40);
+  for (const DType dtype : {DType::bf16, DType::i8}) {
+    KvCache original = cache_of(tokens, {dtype}), restored(model_, 150, {dtype, KvReserve::as_needed});
+    restored.deserialize(original.serialize(), 100);
+    EXPECT_TRUE(restored.serialize() == original.serialize());
+    EXPECT_TRUE(same_bits(feed(restored, more), feed(original, more))) << dtype_name(dtype);
+  }
+}
+
+TEST_P(KvPages, OfTwoTypesAreNotPutIntoOnePass) {
+  KvCache plain(model_, kCapacity), half(model_, kCapacity, {DType::bf16});
+  const Tokens tokens = some_tokens(3);
+  const std::vector<SequenceInput> inputs = {{&plain, tokens, LogitRows::none},
+                                             {&half, tokens, LogitRows::none}};
+  EXPECT_THROW(forward(*model_, inputs, nullptr, {}), Error);
+  EXPECT_EQ(plain.length() + half.length(), 0);
 }
 
 INSTANTIATE_TEST_SUITE_P(Generations, KvPages, ::testing::Values("v0_mha", "v1_chunked"),
