@@ -840,7 +840,7 @@ NANOCHAT_API void nanochat_scheduler_options_init(nanochat_scheduler_options *op
 
 /* Makes a scheduler. It takes memory as requests come to need it, never more than its budget, and keeps what it needs of
  * the model and the tokenizer (NULL: tokens only).
- * Statuses: INVALID_ARGUMENT, UNSUPPORTED (a kv_dtype), OUT_OF_MEMORY. Thread-safe. Since 0.1. */
+ * Statuses: INVALID_ARGUMENT, OUT_OF_MEMORY. Thread-safe. Since 0.1. */
 NANOCHAT_API nanochat_status nanochat_scheduler_create(const nanochat_model *model,
                                                        const nanochat_tokenizer *tokenizer,
                                                        const nanochat_scheduler_options *options,

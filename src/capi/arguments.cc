@@ -25,6 +25,12 @@ void require_zero(int64_t value, const char* name) {
     throw Error(Status::invalid_argument).subject(name).say("{} is {}, expected 0", name, value);
 }
 
+DType import_kv_dtype(int32_t value, const char* name) {
+  constexpr DType kTypes[] = {DType::f32, DType::f32, DType::bf16, DType::i8};
+  require_enum(value, NANOCHAT_KV_INT8, name);
+  return kTypes[value];
+}
+
 Watch make_watch(nanochat_progress_callback progress, void* user_data, const nanochat_cancel* cancel) {
   Watch watch;
   if (cancel != nullptr) watch.cancel = &cancel->token;

@@ -32,6 +32,7 @@ std::string import_path(const char* path);  // not NULL, not empty
 // An enum or flag of the header that must lie in [0, last].
 void require_enum(int64_t value, int64_t last, const char* name);
 void require_zero(int64_t value, const char* name);
+DType import_kv_dtype(int32_t value, const char* name);  // enum nanochat_kv_values; the default is f32
 
 Watch make_watch(nanochat_progress_callback progress, void* user_data, const nanochat_cancel* cancel);
 

@@ -25,12 +25,6 @@ void import_count(U value, int64_t most, const char* name, T& target) {
   if (value != 0) target = static_cast<T>(value);
 }
 
-DType import_kv_dtype(int32_t value, const char* name) {
-  constexpr DType kTypes[] = {DType::f32, DType::f32, DType::bf16, DType::i8};
-  require_enum(value, std::ssize(kTypes) - 1, name);
-  return kTypes[value];
-}
-
 BatchSchedulerOptions import_scheduler(const nanochat_scheduler_options* options) {
   const auto known = import_options(options, "nanochat_scheduler_options", kSchedulerOptionsSize);
   BatchSchedulerOptions imported;

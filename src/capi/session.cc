@@ -24,9 +24,8 @@ nanochat_session_options import(const nanochat_session_options* options) {
 }
 
 std::optional<DType> kv_dtype_of(const nanochat_session_options& known) {
-  constexpr DType kTypes[] = {DType::f32, DType::f32, DType::bf16, DType::i8};
   if (known.kv_dtype == NANOCHAT_KV_DEFAULT) return std::nullopt;
-  return kTypes[known.kv_dtype];
+  return import_kv_dtype(known.kv_dtype, "nanochat_session_options.kv_dtype");
 }
 
 size_t logit_count(const Model& model, size_t n_tokens, int32_t which) {

@@ -23,6 +23,7 @@ nanochat_scheduler_info describe(const Scheduler& scheduler) {
 Scheduler scheduler_for(const BenchedModel& opened, const Bench& bench, int32_t n_sessions) {
   nanochat_scheduler_options options = NANOCHAT_SCHEDULER_OPTIONS_INIT;
   options.max_running = n_sessions;
+  options.kv_dtype = kv_dtype_of(bench.model);
   options.draft_tokens = bench.draft_tokens;
   return make<Scheduler>(Exit::running, nanochat_scheduler_create, opened.model.get(), nullptr, &options);
 }

@@ -122,11 +122,15 @@ Model make_random_model(const Runtime& runtime, const std::string& shape, const 
                      &options);
 }
 
+int32_t kv_dtype_of(const ModelChoice& choice) {
+  if (choice.kv_dtype == "bf16") return NANOCHAT_KV_BF16;
+  return choice.kv_dtype == "int8" ? NANOCHAT_KV_INT8 : NANOCHAT_KV_DEFAULT;
+}
+
 Session make_session(const nanochat_model* model, const ModelChoice& choice, int64_t capacity) {
   nanochat_session_options options = NANOCHAT_SESSION_OPTIONS_INIT;
   options.capacity = capacity;
-  if (choice.kv_dtype == "bf16") options.kv_dtype = NANOCHAT_KV_BF16;
-  if (choice.kv_dtype == "int8") options.kv_dtype = NANOCHAT_KV_INT8;
+  options.kv_dtype = kv_dtype_of(choice);
   return make<Session>(Exit::running, nanochat_session_create, model, &options);
 }
 

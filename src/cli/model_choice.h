@@ -31,6 +31,7 @@ CLI::Option* add_model_options(CLI::App& command, ModelChoice& choice, Tokenized
 
 // --kv-dtype, for commands that make sessions
 void add_kv_option(CLI::App& command, ModelChoice& choice);
+int32_t kv_dtype_of(const ModelChoice& choice);  // enum nanochat_kv_values
 
 // --synthetic SHAPE, instead of `model`, the option --model.
 void add_synthetic_option(CLI::App& command, std::string& shape, CLI::Option* model);

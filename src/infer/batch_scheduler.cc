@@ -100,7 +100,8 @@ std::shared_ptr<BatchRequest> BatchScheduler::make_request(std::shared_ptr<const
   const ModelConfig& config = model_->config();
   const int64_t capacity = wanted.capacity == 0 ? config.sequence_len : wanted.capacity;
   require_capacity(*model_, capacity);
-  TokenLoop loop(config, capacity, {}, std::move(tokenizer), std::move(prompt), std::move(options));
+  TokenLoop loop(config, capacity, {}, std::move(tokenizer), std::move(prompt), std::move(options),
+                 &model_->device());
   engine_.require_room(loop);
   auto request = std::make_shared<BatchRequest>(std::move(loop), wanted);
   request->usage_.generation.prompt_tokens = request->sequence_.loop().n_prompt();

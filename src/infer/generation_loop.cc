@@ -28,8 +28,8 @@ TokenLoop make_loop(const LogitSource* source, std::shared_ptr<const Tokenizer> 
   if (source == nullptr) {
     throw Error(Status::invalid_argument).subject("session").say("a generation needs a session, got none");
   }
-  return {source->config(),     source->capacity(), source->tokens(),
-          std::move(tokenizer), std::move(prompt),  std::move(options)};
+  return {source->config(),  source->capacity(), source->tokens(), std::move(tokenizer),
+          std::move(prompt), std::move(options), source->device()};
 }
 
 }  // namespace

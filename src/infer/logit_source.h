@@ -9,6 +9,7 @@
 #include "base/cancel.h"
 #include "model/config.h"
 #include "model/decoder.h"
+#include "tensor/device.h"
 
 namespace nanochat {
 
@@ -17,6 +18,7 @@ class LogitSource {
   virtual ~LogitSource() = default;
 
   virtual const ModelConfig& config() const = 0;
+  virtual Device* device() const { return nullptr; }  // that can help with logits
   virtual int64_t capacity() const = 0;
   virtual const std::vector<int32_t>& tokens() const = 0;
   virtual std::span<const float> last_logits() const = 0;  // after the last token; empty: not known

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/random.h"
+#include "tensor/kernels.h"
 
 namespace nanochat {
 namespace {
@@ -137,7 +138,7 @@ void require_token(const char* what, int32_t token, size_t n_tokens) {
 
 }  // namespace
 
-Sampler::Sampler(const SamplerOptions& options) : options_(options) {
+Sampler::Sampler(const SamplerOptions& options, Device* device) : options_(options), device_(device) {
   constexpr float kLargest = std::numeric_limits<float>::max();
   require_within("temperature", options.temperature, 0, kLargest);
   require_within("top_p", options.top_p, std::numeric_limits<float>::denorm_min(), 1);
@@ -289,9 +290,19 @@ int32_t Sampler::draw(std::span<const float> logits, size_t best, uint64_t posit
   return static_cast<int32_t>(best);
 }
 
-void Sampler::add_logprobs(std::span<const float> logits, float largest, SampledToken& result) const {
-  const double total = Weights(logits, largest, 1).sum();
-  const double log_total = static_cast<double>(largest) + std::log(total);
+Sampler::Peak Sampler::find_peak(std::span<const float> logits) const {
+  const bool wants_total = options_.top_logprobs >= 0;
+  if (device_ != nullptr && wants_total) {
+    const SoftmaxStats stats =
+        device_->kernels().softmax_stats(*device_, logits.data(), std::ssize(logits), 1.0F);
+    if (stats.index >= 0) return {static_cast<size_t>(stats.index), stats.sum};
+  }
+  const size_t index = find_largest(logits);  // or says what is wrong with them
+  return {index, wants_total ? Weights(logits, logits[index], 1).sum() : 0.0};
+}
+
+void Sampler::add_logprobs(std::span<const float> logits, const Peak& peak, SampledToken& result) const {
+  const double log_total = static_cast<double>(logits[peak.index]) + std::log(peak.total);
   const auto logprob = [&](float logit) {
     return static_cast<float>(static_cast<double>(logit) - log_total);
   };
@@ -310,10 +321,11 @@ SampledToken Sampler::sample(std::span<const float> logits, std::span<const int3
     adjust(adjusted, history);
     logits = adjusted;
   }
-  const size_t best = find_largest(logits);
+  const Peak peak = find_peak(logits);
   SampledToken result;
-  result.token = options_.temperature > 0 ? draw(logits, best, position) : static_cast<int32_t>(best);
-  if (options_.top_logprobs >= 0) add_logprobs(logits, logits[best], result);
+  result.token =
+      options_.temperature > 0 ? draw(logits, peak.index, position) : static_cast<int32_t>(peak.index);
+  if (options_.top_logprobs >= 0) add_logprobs(logits, peak, result);
   return result;
 }
 

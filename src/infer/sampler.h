@@ -13,13 +13,17 @@
 // Equally probable tokens are ordered by id, so a border that falls between them keeps the lowest ids. At
 // least one token is always left. The draw depends on the logits, the options and the position alone.
 //
-// Log probabilities are of the distribution after 1 and 2, before temperature and truncation.
+// Log probabilities are of the distribution after 1 and 2, before temperature and truncation. Their sum over
+// all tokens is the device's, if there is one: it takes a fraction of the time and may differ in the last
+// bits from that of another instruction set. Draws never do.
 #pragma once
 
 #include <cstdint>
 #include <span>
 #include <utility>
 #include <vector>
+
+#include "tensor/device.h"
 
 namespace nanochat {
 
@@ -45,7 +49,8 @@ struct SampledToken {
 
 class Sampler {
  public:
-  explicit Sampler(const SamplerOptions& options);  // throws invalid_argument naming field, value and range
+  // Throws invalid_argument naming field, value and range. The device, if any, outlives the sampler.
+  explicit Sampler(const SamplerOptions& options, Device* device = nullptr);
 
   // Throws invalid_argument for logits that are NaN or +infinity or leave no token, and out_of_range for a
   // token of the history or of the bias that the logits do not have.
@@ -67,9 +72,16 @@ class Sampler {
   void adjust(std::span<float> logits, std::span<const int32_t> history) const;
   std::vector<Candidate> truncate(std::span<const float> logits, float largest) const;
   int32_t draw(std::span<const float> logits, size_t best, uint64_t position) const;
-  void add_logprobs(std::span<const float> logits, float largest, SampledToken& result) const;
+  // The largest logit, and the sum of exponentials below it if log probabilities are wanted.
+  struct Peak {
+    size_t index;
+    double total;
+  };
+  Peak find_peak(std::span<const float> logits) const;
+  void add_logprobs(std::span<const float> logits, const Peak& peak, SampledToken& result) const;
 
   SamplerOptions options_;
+  Device* device_;
 };
 
 }  // namespace nanochat

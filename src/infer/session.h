@@ -25,6 +25,7 @@ class Session final : public LogitSource {
   const Model& model() const { return cache_.model(); }
   const ModelConfig& config() const override { return cache_.model().config(); }
   int64_t length() const { return cache_.length(); }
+  Device* device() const override { return &model().device(); }
   DType kv_dtype() const { return cache_.options().dtype; }
   int64_t capacity() const override { return cache_.capacity(); }
   const std::vector<int32_t>& tokens() const override { return tokens_; }

@@ -89,8 +89,8 @@ bool has_text(const std::vector<int32_t>& tokens, const Tokenizer& tokenizer) {
 
 TokenLoop::TokenLoop(const ModelConfig& config, int64_t capacity, std::span<const int32_t> held,
                      std::shared_ptr<const Tokenizer> tokenizer, std::vector<int32_t> prompt,
-                     GenerationOptions options)
-    : capacity_(capacity), options_(with_defaults(std::move(options))), sampler_(options_.sampler) {
+                     GenerationOptions options, Device* device)
+    : capacity_(capacity), options_(with_defaults(std::move(options))), sampler_(options_.sampler, device) {
   check_options(options_, config.vocab_size, capacity, tokenizer.get());
   for (size_t i = 0; i < prompt.size(); ++i) {
     require_in_vocabulary(prompt[i], i, "prompt", config.vocab_size);

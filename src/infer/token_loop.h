@@ -21,10 +21,11 @@ namespace nanochat {
 // What was evaluated is the first n_evaluated() of tokens(); make_room() may take some of that back.
 class TokenLoop {
  public:
-  // held: what the sequence has already. Statuses as nanochat_generation_start() documents.
+  // held: what the sequence has already. device: see Sampler. Statuses as nanochat_generation_start()
+  // documents.
   TokenLoop(const ModelConfig& config, int64_t capacity, std::span<const int32_t> held,
             std::shared_ptr<const Tokenizer> tokenizer, std::vector<int32_t> prompt,
-            GenerationOptions options);
+            GenerationOptions options, Device* device = nullptr);
 
   bool ended() const { return last_.finish != Finish::none; }
   const GenerationEvent& last() const { return last_; }  // once ended: how, without token and text

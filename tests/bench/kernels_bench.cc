@@ -2,7 +2,8 @@
 // measured in the same run just before and after: bandwidth for one row, arithmetic for many, a plain copy
 // for packing.
 //   bench_kernels_bench [isa] [threads] [part of a name] [cpu]
-// With "cpu" the clock is the processor time of this process per thread: for a machine that others load too.
+// With "cpu" the clock is the processor time of this process per thread and the best of many passes counts:
+// for a machine that others load too, whose work empties the caches.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -71,6 +72,8 @@ double arithmetic_rate(Device& device, DType dtype) {
   const MeasuredRates rates = device.kernels().measure_rates(device);
   best.f32_flops_per_second = std::max(best.f32_flops_per_second, rates.f32_flops_per_second);
   best.bf16_flops_per_second = std::max(best.bf16_flops_per_second, rates.bf16_flops_per_second);
+  best.int8_ops_per_second = std::max(best.int8_ops_per_second, rates.int8_ops_per_second);
+  if (dtype == DType::i8) return best.int8_ops_per_second;
   return dtype == DType::bf16 ? best.bf16_flops_per_second : best.f32_flops_per_second;
 }
 
@@ -105,16 +108,19 @@ Weights make_weights(Device& device, DType dtype, int64_t n, int64_t k, int64_t 
   return weights;
 }
 
-// The median rate of `passes`, against the mean of the ceilings before and after.
+// The median rate of `passes` (by processor time: the best of three times as many), against the mean of the
+// ceilings before and after.
 void report(Device& device, const std::string& name, const char* unit, double amount, int passes,
             const std::function<double()>& ceiling, const std::function<void()>& work) {
   work();
   const double before = ceiling();
   std::vector<double> times;
+  if (processor_share > 0) passes *= 3;
   for (int pass = 0; pass < passes; ++pass) times.push_back(seconds_of(work));
   const double after = ceiling();
   std::sort(times.begin(), times.end());
-  print(device, name, unit, amount / times[times.size() / 2], (before + after) / 2);
+  const double counted = processor_share > 0 ? times.front() : times[times.size() / 2];
+  print(device, name, unit, amount / counted, (before + after) / 2);
 }
 
 void bench_one_row(Device& device, DType dtype, int64_t n, int64_t k) {
@@ -140,16 +146,19 @@ void bench_many_rows(Device& device, DType dtype, int64_t m, int64_t n, int64_t 
                            std::to_string(k) + "x" + std::to_string(n);
   if (!is_wanted(name)) return;
   const Weights weights = make_weights(device, dtype, n, k, 1);
-  std::vector<float> x(static_cast<size_t>(m * k)), y(static_cast<size_t>(m * n));
-  fill(x.data(), m * k);
+  // From the pool, like the activations of a forward pass: its pages are large.
+  const Block inputs =
+      device.memory().allocate(PoolKind::working, static_cast<uint64_t>(m * k) * sizeof(float), "bench");
+  const Block outputs =
+      device.memory().allocate(PoolKind::working, static_cast<uint64_t>(m * n) * sizeof(float), "bench");
+  const auto* x = inputs.as<float>();
+  auto* y = outputs.as<float>();
+  fill(inputs.as<float>(), m * k);
   report(
       device, name, "GFLOP_per_s",
       2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k), 9,
       [&] { return arithmetic_rate(device, dtype); },
-      [&] {
-        device.kernels().linear(device, weights.matrices[0], x.data(), k, m, y.data(), n,
-                                LinearOutput::store);
-      });
+      [&] { device.kernels().linear(device, weights.matrices[0], x, k, m, y, n, LinearOutput::store); });
 }
 
 void bench_pack(Device& device, DType source_dtype, DType target_dtype, int64_t n, int64_t k) {
@@ -194,11 +203,13 @@ void bench_attention(Device& device, DType dtype, int64_t n_rows, int64_t positi
   if (!is_wanted(name)) return;
   AttentionShape shape{n_head, n_kv_head, head_dim, -1, 1.0F / std::sqrt(128.0F)};
   shape.kv_dtype = dtype;
+  // Pages have so many layers that they lie in huge pages, as a model's do.
   const int64_t n_pages = page_count(position + n_rows);
-  const int64_t page_bytes = shape.kv_layout().layer_bytes();
-  const int64_t cache_bytes = (position + n_rows) * page_bytes / kPagePositions;
-  const int64_t n_copies =
-      n_rows > 1 ? 1 : std::max<int64_t>(1, kColdBytes / (n_sequences * n_pages * page_bytes));
+  const int64_t layer_bytes = shape.kv_layout().layer_bytes();
+  const int64_t set_bytes = n_sequences * n_pages * layer_bytes;
+  const int64_t n_layers =
+      n_rows > 1 ? 1 : std::max((int64_t{4} << 20) / layer_bytes, kColdBytes / set_bytes);
+  const int64_t cache_bytes = (position + n_rows) * layer_bytes / kPagePositions;
   const int64_t width = n_head * head_dim, n_all = n_sequences * n_rows;
   std::vector<float> q(static_cast<size_t>(n_all * width)), y(q.size());
   fill(q.data(), static_cast<int64_t>(q.size()));
@@ -206,28 +217,33 @@ void bench_attention(Device& device, DType dtype, int64_t n_rows, int64_t positi
   fill(kv.data(), static_cast<int64_t>(kv.size()));
   std::vector<Block> blocks;
   std::vector<std::byte*> pages;
-  for (int64_t i = 0; i < n_copies * n_sequences * n_pages; ++i) {
-    blocks.push_back(device.memory().allocate(PoolKind::working, static_cast<uint64_t>(page_bytes), "bench"));
+  for (int64_t i = 0; i < n_sequences * n_pages; ++i) {
+    blocks.push_back(
+        device.memory().allocate(PoolKind::working, static_cast<uint64_t>(n_layers * layer_bytes), "bench"));
     pages.push_back(blocks.back().as());
     const SequenceRows rows{0, kPagePositions, 0, &pages.back(), nullptr};
-    device.kernels().kv_append(device, {&rows, 1}, shape, kv.data(), kv.data(), n_kv_head * head_dim);
+    for (int64_t layer = 0; layer < n_layers; ++layer) {
+      shape.layer_offset = layer * layer_bytes;
+      device.kernels().kv_append(device, {&rows, 1}, shape, kv.data(), kv.data(), n_kv_head * head_dim);
+    }
+  }
+  std::vector<SequenceRows> rows;
+  for (int64_t i = 0; i < n_sequences; ++i) {
+    rows.push_back({.first_row = i * n_rows,
+                    .n_rows = n_rows,
+                    .position = position,
+                    .pages = pages.data() + i * n_pages,
+                    .previous = nullptr});
   }
   const auto work = [&] {
-    for (int64_t copy = 0; copy < n_copies; ++copy) {
-      std::vector<SequenceRows> rows;
-      for (int64_t i = 0; i < n_sequences; ++i) {
-        rows.push_back({.first_row = i * n_rows,
-                        .n_rows = n_rows,
-                        .position = position,
-                        .pages = pages.data() + (copy * n_sequences + i) * n_pages,
-                        .previous = nullptr});
-      }
+    for (int64_t layer = 0; layer < n_layers; ++layer) {
+      shape.layer_offset = layer * layer_bytes;
       device.kernels().attention(device, rows, shape, q.data(), width, y.data(), width);
     }
   };
   if (n_rows == 1) {
     report(
-        device, name, "GB_per_s", static_cast<double>(cache_bytes * n_sequences * n_copies), 7,
+        device, name, "GB_per_s", static_cast<double>(cache_bytes * n_sequences * n_layers), 7,
         [&] { return read_rate(device); }, work);
     return;
   }
@@ -254,7 +270,7 @@ int main(int argc, char** argv) {
       "\"f32_GFLOP_per_s\": %.1f, \"bf16_GFLOP_per_s\": %.1f}\n",
       device->isa().c_str(), device->threads().n_threads(), rates.read_bytes_per_second / 1e9,
       rates.f32_flops_per_second / 1e9, rates.bf16_flops_per_second / 1e9);
-  for (const DType dtype : {DType::bf16, DType::f32}) {
+  for (const DType dtype : {DType::i8, DType::bf16, DType::f32}) {
     for (const auto& [n, k] :
          {std::pair<int64_t, int64_t>{1280, 5120}, {5120, 1280}, {3840, 1280}, {65536, 1280}}) {
       bench_one_row(*device, dtype, n, k);
@@ -263,7 +279,7 @@ int main(int argc, char** argv) {
          {std::pair<int64_t, int64_t>{1280, 5120}, {5120, 1280}, {3840, 1280}, {65536, 1280}}) {
       bench_many_rows(*device, dtype, 512, n, k);
     }
-    bench_many_rows(*device, dtype, 16, 5120, 1280);
+    for (const int64_t m : {4, 8, 16}) bench_many_rows(*device, dtype, m, 65536, 1280);
   }
   bench_pack(*device, DType::bf16, DType::bf16, 65536, 1280);
   bench_pack(*device, DType::bf16, DType::bf16, 16384, 5120);

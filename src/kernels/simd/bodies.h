@@ -39,6 +39,11 @@ struct AttentionTask {
   int64_t n_rows, n_heads;     // heads share k and v
   int64_t head_dim, window_left;
   float scale;
+  // A part of the work, for threads that would idle: what is computed of V and y, in places of head_dim, and
+  // the scores that attention_scores() has left, [pages from the first that is seen][queries][64]; nullptr:
+  // to be computed.
+  int64_t value_first, value_width;
+  const float* scores;
 };
 
 // Rows of one sequence under one key-value head that lie in one page.
@@ -94,6 +99,9 @@ struct SimdBodies {
   int64_t attention_max_queries;
   int64_t (*attention_scratch_bytes)(const AttentionTask& task, int64_t n_queries);
   void (*attention)(const AttentionTask& task, void* scratch);
+  // Pages begin..end-1, counted from the first one that is seen. Gives attention() the same bits as its own.
+  void (*attention_scores)(const AttentionTask& task, int64_t begin, int64_t end, float* scores,
+                           void* scratch);
   void (*kv_append)(const AppendTask& task);
 
   // weights. pack_panel returns the first index of the source that is not finite, or -1.

@@ -32,6 +32,8 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(Scene{"stories_f32", kStories, WeightDtype::f32, true, DType::f32},
                       Scene{"stories_bf16", kStories, WeightDtype::bf16, true, DType::f32},
                       Scene{"stories_i8", kStories, WeightDtype::i8, true, DType::f32},
+                      Scene{"stories_kv_bf16", kStories, WeightDtype::bf16, true, DType::bf16},
+                      Scene{"smearing_kv_i8", kSmearing, WeightDtype::f32, false, DType::i8},
                       Scene{"smearing_f32", kSmearing, WeightDtype::f32, false, DType::f32},
                       Scene{"plain_bf16", kPlain, WeightDtype::bf16, false, DType::f32}),
     [](const auto& parameter) { return parameter.param.name; });
@@ -89,7 +91,7 @@ TEST_P(BatchOf, GivesWhatEachGivesAlone) {
     std::vector<Job> jobs(static_cast<size_t>(1 + wishes.below(40)));
     for (Job& job : jobs) {
       job.wish = wishes.next();
-      job.expected = alone(model, tokenizer(), job.wish);
+      job.expected = alone(model, tokenizer(), job.wish, GetParam().kv);
     }
     size_t n_submitted = 0;
     const auto n_open = [&] {

@@ -56,8 +56,9 @@ inline uint64_t hash_of(std::span<const float> logits) { return hash64(std::as_b
 
 // What a session of its own gives.
 inline Outcome alone(const std::shared_ptr<const Model>& model,
-                     const std::shared_ptr<const Tokenizer>& tokenizer, const Wish& wish) {
-  const auto session = std::make_shared<Session>(model, wish.capacity);
+                     const std::shared_ptr<const Tokenizer>& tokenizer, const Wish& wish,
+                     DType kv = DType::f32) {
+  const auto session = std::make_shared<Session>(model, wish.capacity, kv);
   GenerationLoop loop(session, tokenizer, wish.prompt, wish.options);
   Outcome outcome;
   while (outcome.finish == Finish::none) {
