@@ -17,36 +17,31 @@ file(GLOB cpu_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/kernels/cpu/*.
 list(APPEND nanochat_sources ${cpu_sources})
 
 # src/kernels/simd/isa_<name>.cc includes every simd/<stem>.inc and is compiled with that ISA's flags only.
-set(nanochat_isa_flags_avx2 -mavx2 -mfma -mf16c -mbmi2)
-set(nanochat_isa_flags_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c -mbmi2
-  -mprefer-vector-width=512)
-set(nanochat_isa_flags_avx512_bf16 ${nanochat_isa_flags_avx512} -mavx512vnni -mavx512bf16)
-if(NANOCHAT_SANITIZE)  # UBSan multiplies the time to compile unrolled intrinsics, which hold nothing for it to find
-  list(APPEND nanochat_isa_flags_avx2 -fno-sanitize=undefined)
-  list(APPEND nanochat_isa_flags_avx512 -fno-sanitize=undefined)
-  list(APPEND nanochat_isa_flags_avx512_bf16 -fno-sanitize=undefined)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
+  set(nanochat_isas avx2 avx512 avx512_bf16)
+  set(nanochat_isa_flags_avx2 -mavx2 -mfma -mf16c -mbmi2)
+  set(nanochat_isa_flags_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c -mbmi2
+    -mprefer-vector-width=512)
+  set(nanochat_isa_flags_avx512_bf16 ${nanochat_isa_flags_avx512} -mavx512vnni -mavx512bf16)
+elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
+  set(nanochat_isas neon neon_dot neon_bf16)
+  set(nanochat_isa_flags_neon -march=armv8-a)
+  set(nanochat_isa_flags_neon_dot -march=armv8.2-a+dotprod)
+  set(nanochat_isa_flags_neon_bf16 -march=armv8.2-a+dotprod+bf16)
+  # Moved up by this pass, the loads of a register tile need more registers than there are.
+  set(nanochat_isa_common_flags $<$<CXX_COMPILER_ID:GNU>:-fno-schedule-insns>)
 endif()
 # GCC 12's register allocator, left to itself, spills the tiles of the int8 product: half of their speed.
-set(nanochat_isa_allocator)
-if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-  set(nanochat_isa_allocator -fira-region=one)
+list(APPEND nanochat_isa_common_flags $<$<CXX_COMPILER_ID:GNU>:-fira-region=one>)
+if(NANOCHAT_SANITIZE)  # UBSan multiplies the time to compile unrolled intrinsics, which hold nothing for it to find
+  list(APPEND nanochat_isa_common_flags -fno-sanitize=undefined)
 endif()
-if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
-  foreach(isa avx2 avx512 avx512_bf16)
-    set(isa_source ${PROJECT_SOURCE_DIR}/src/kernels/simd/isa_${isa}.cc)
-    if(EXISTS ${isa_source})
-      list(APPEND nanochat_sources ${isa_source})
-      set_source_files_properties(${isa_source} PROPERTIES
-        COMPILE_OPTIONS "${nanochat_isa_flags_${isa}};${nanochat_isa_allocator};-O3" SKIP_UNITY_BUILD_INCLUSION ON)
-    endif()
-  endforeach()
-elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")
-  set(isa_source ${PROJECT_SOURCE_DIR}/src/kernels/simd/isa_neon.cc)
-  if(EXISTS ${isa_source})
-    list(APPEND nanochat_sources ${isa_source})
-    set_source_files_properties(${isa_source} PROPERTIES COMPILE_OPTIONS "-O3" SKIP_UNITY_BUILD_INCLUSION ON)
-  endif()
-endif()
+foreach(isa IN LISTS nanochat_isas)
+  set(isa_source ${PROJECT_SOURCE_DIR}/src/kernels/simd/isa_${isa}.cc)
+  list(APPEND nanochat_sources ${isa_source})
+  set_source_files_properties(${isa_source} PROPERTIES
+    COMPILE_OPTIONS "${nanochat_isa_flags_${isa}};${nanochat_isa_common_flags};-O3" SKIP_UNITY_BUILD_INCLUSION ON)
+endforeach()
 
 add_library(nanochat_objects OBJECT ${nanochat_sources})
 target_include_directories(nanochat_objects PUBLIC ${PROJECT_SOURCE_DIR}/src)

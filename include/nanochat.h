@@ -259,8 +259,9 @@ NANOCHAT_API void nanochat_runtime_options_init(nanochat_runtime_options *option
 
 /* Creates a runtime: what other libraries keep global. Two runtimes share nothing.
  *
- * NANOCHAT_CPU in the environment forces an instruction set ("reference", "avx2", "avx512", "avx512_bf16"); an unknown
- * one, or one that this machine lacks, is NANOCHAT_STATUS_UNSUPPORTED.
+ * NANOCHAT_CPU in the environment forces an instruction set ("reference"; on x86-64 "avx2", "avx512", "avx512_bf16"; on
+ * aarch64 "neon", "neon_dot", "neon_bf16"); an unknown one, or one that this machine lacks, is
+ * NANOCHAT_STATUS_UNSUPPORTED.
  *
  * Statuses: INVALID_ARGUMENT, UNSUPPORTED, CUDA_INIT_FAILED (a CUDA device was asked for and the module, driver or GPU
  * is missing), THREAD_FAILED, OUT_OF_MEMORY.

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Builds and tests everything.
 #
-#   bash tests/run.sh            release build and its tests, then the same with AddressSanitizer and UBSan
-#   bash tests/run.sh PRESET...  these presets only: release, asan, tsan, dev
+#   bash tests/run.sh            release build and its tests, the same with AddressSanitizer and UBSan, then the
+#                                NEON kernels in an emulator of aarch64
+#   bash tests/run.sh PRESET...  these presets only: release, asan, tsan, dev, aarch64 (all that runs in the emulator)
 #   NANOCHAT_QUICK=1             the release build only
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -29,10 +30,39 @@ run_preset() {
   echo "$preset: tested in $((SECONDS - began)) s"
 }
 
+# The cross build needs a compiler, an emulator and libraries of its own.
+prepare_aarch64() {
+  install_packages g++-aarch64-linux-gnu qemu-user && bash tests/aarch64_libraries.sh
+}
+
+# The part of preset aarch64 that no other preset covers.
+run_neon_kernels() {
+  local began=$SECONDS
+  cmake --preset aarch64
+  cmake --build --preset aarch64 -j "$jobs" --target unit_kernels
+  echo "NEON kernels: built in $((SECONDS - began)) s"
+  began=$SECONDS
+  GTEST_FILTER='*/neon*:CpuDevice.*:-*MeasuresRates*' ctest --preset aarch64 -R '^(unit_kernels|abi_isa_symbols)$'
+  echo "NEON kernels: tested in $((SECONDS - began)) s"
+}
+
 presets=("$@")
+with_neon=0
 if [ ${#presets[@]} -eq 0 ]; then
   presets=(release)
-  [ "${NANOCHAT_QUICK:-0}" = 1 ] || presets+=(asan)
+  [ "${NANOCHAT_QUICK:-0}" = 1 ] || { presets+=(asan); with_neon=1; }
 fi
-for preset in "${presets[@]}"; do run_preset "$preset"; done
-echo "all tests passed: ${presets[*]}"
+for preset in "${presets[@]}"; do
+  [ "$preset" != aarch64 ] || prepare_aarch64
+  run_preset "$preset"
+done
+passed=${presets[*]}
+if [ "$with_neon" = 1 ]; then
+  if prepare_aarch64; then
+    run_neon_kernels
+    passed+=", NEON kernels"
+  else
+    passed+="; NOT RUN for want of packages: NEON kernels"
+  fi
+fi
+echo "all tests passed: $passed"

@@ -11,7 +11,7 @@ constexpr const char* kBuildInfo =
 #if defined(__x86_64__)
     "\"architecture\":\"x86_64\",\"isas\":[\"reference\",\"avx2\",\"avx512\",\"avx512_bf16\"],"
 #elif defined(__aarch64__)
-    "\"architecture\":\"aarch64\",\"isas\":[\"reference\",\"neon\"],"
+    "\"architecture\":\"aarch64\",\"isas\":[\"reference\",\"neon\",\"neon_dot\",\"neon_bf16\"],"
 #else
     "\"architecture\":\"other\",\"isas\":[\"reference\"],"
 #endif

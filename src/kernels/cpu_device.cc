@@ -2,6 +2,10 @@
 
 #include <cstring>
 
+#if defined(__aarch64__)
+#include <sys/auxv.h>
+#endif
+
 #include "base/error.h"
 #include "kernels/cpu/reference.h"
 #include "kernels/simd/bodies.h"
@@ -18,7 +22,8 @@ struct CpuIsa {
 };
 
 // In ascending order of speed. __builtin_cpu_supports asks the processor and whether the system saves its
-// registers. Every processor with AVX2 has F16C (clang 14 cannot ask for it).
+// registers. Every processor with AVX2 has F16C (clang 14 cannot ask for it). Every aarch64 one has NEON;
+// what came later is in the words that the kernel hands to each process.
 std::vector<CpuIsa> isas_of_this_machine() {
   std::vector<CpuIsa> isas = {{"reference", true, nullptr}};
 #if defined(__x86_64__)
@@ -31,6 +36,12 @@ std::vector<CpuIsa> isas_of_this_machine() {
   isas.push_back({"avx2", avx2, &kAvx2Bodies});
   isas.push_back({"avx512", avx512, &kAvx512Bodies});
   isas.push_back({"avx512_bf16", bf16, &kAvx512Bf16Bodies});
+#elif defined(__aarch64__)
+  const bool dot = (::getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+  const bool bf16 = dot && (::getauxval(AT_HWCAP2) & HWCAP2_BF16) != 0;
+  isas.push_back({"neon", true, &kNeonBodies});
+  isas.push_back({"neon_dot", dot, &kNeonDotBodies});
+  isas.push_back({"neon_bf16", bf16, &kNeonBf16Bodies});
 #endif
   return isas;
 }

@@ -14,14 +14,14 @@ diff "$work/map" "$work/header" || { echo "nanochat.map and nanochat.h differ" >
 
 case $library in
 *.so*)
-  nm -D --defined-only "$library" | awk '$2 != "A" {print $3}' | sed 's/@.*//' | sort >"$work/so"
+  "${NM:-nm}" -D --defined-only "$library" | awk '$2 != "A" {print $3}' | sed 's/@.*//' | sort >"$work/so"
   diff "$work/map" "$work/so" || { echo "nanochat.map and the library differ" >&2; exit 1; }
-  if readelf -d "$library" | grep -E 'TEXTREL|NEEDED.*(libcuda|libcublas|libcurand|libgomp)'; then
+  if "${READELF:-readelf}" -d "$library" | grep -E 'TEXTREL|NEEDED.*(libcuda|libcublas|libcurand|libgomp)'; then
     echo "TEXTREL, CUDA or OpenMP in the base library" >&2
     exit 1
   fi
-  readelf -lW "$library" | awk '/GNU_STACK/ {if ($7 ~ /E/) exit 1}' || { echo "executable stack" >&2; exit 1; }
-  readelf -d "$library" | grep -q 'SONAME.*libnanochat\.so\.0\.1' || { echo "wrong soname" >&2; exit 1; }
+  "${READELF:-readelf}" -lW "$library" | awk '/GNU_STACK/ {if ($7 ~ /E/) exit 1}' || { echo "executable stack" >&2; exit 1; }
+  "${READELF:-readelf}" -d "$library" | grep -q 'SONAME.*libnanochat\.so\.0\.1' || { echo "wrong soname" >&2; exit 1; }
   ;;
 esac
 
@@ -29,7 +29,7 @@ esac
 grep -q 'NANOCHAT_SANITIZE:STRING=..*' "$build_dir/CMakeCache.txt" && exit 0
 find "$build_dir/CMakeFiles/nanochat_objects.dir" "$build_dir/CMakeFiles/nanochat_capi.dir" -name '*.o' >"$work/objects"
 [ -s "$work/objects" ] || { echo "no objects found below $build_dir" >&2; exit 1; }
-if xargs nm -A --undefined-only <"$work/objects" |
+if xargs "${NM:-nm}" -A --undefined-only <"$work/objects" |
   grep -E ' U (abort|exit|_exit|_Exit|quick_exit|printf|fprintf|vprintf|vfprintf|puts|fputs|putchar|perror|stdout|stderr|__printf_chk|__fprintf_chk|__assert_fail|_ZSt4cout|_ZSt4cerr|_ZSt4clog)$'; then
   echo "the library's own objects speak or stop the process" >&2
   exit 1

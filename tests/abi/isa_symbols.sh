@@ -10,8 +10,9 @@ if [ -z "$objects" ]; then
 fi
 status=0
 for object in $objects; do
+  symbols=$("${NM:-nm}" -C "$object") || { status=1; continue; }
   # DW.ref.*: a pointer for the unwinder, the same for every processor; sanitizer builds have one.
-  shared=$(nm -C "$object" | grep -E '^[0-9a-f]* +[WVu] ' | grep -v ' DW\.ref\.')
+  shared=$(grep -E '^[0-9a-f]* +[WVu] ' <<< "$symbols" | grep -v ' DW\.ref\.')
   if [ -n "$shared" ]; then
     echo "$object holds symbols that the linker may choose for other objects:"
     echo "$shared"

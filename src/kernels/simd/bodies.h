@@ -132,5 +132,8 @@ struct SimdBodies {
 extern const SimdBodies kAvx2Bodies;
 extern const SimdBodies kAvx512Bodies;
 extern const SimdBodies kAvx512Bf16Bodies;
+extern const SimdBodies kNeonBodies;
+extern const SimdBodies kNeonDotBodies;
+extern const SimdBodies kNeonBf16Bodies;
 
 }  // namespace nanochat

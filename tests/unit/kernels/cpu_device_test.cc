@@ -63,7 +63,7 @@ TEST(CpuDevice, AnUnknownInstructionSetIsRefusedWithTheListOfWhatThereIs) {
 
 TEST(CpuDevice, OneThatThisMachineLacksIsRefused) {
   const std::vector<std::string> available = available_cpu_isas();
-  for (const char* isa : {"avx2", "avx512", "avx512_bf16", "neon"}) {
+  for (const char* isa : {"avx2", "avx512", "avx512_bf16", "neon", "neon_dot", "neon_bf16"}) {
     const bool there = std::find(available.begin(), available.end(), isa) != available.end();
     if (!there) {
       EXPECT_THROW(make_device(isa, 1), Error);

@@ -1,0 +1,10 @@
+#include "kernels/simd/bodies.h"
+#include "kernels/simd/vector_neon.h"
+// The bodies need the vectors.
+#include "kernels/simd/bodies.inc"
+
+namespace nanochat {
+
+const SimdBodies kNeonBf16Bodies = kBodies;
+
+}  // namespace nanochat
