@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Decoding and prefill of the same weights: ours and other engines', in rounds that take turns.
 #   tests/bench/compare_llama.sh --model DIR|--synthetic SHAPE --gguf FILE --peer NAME=LLAMA_BENCH [--peer ...]
-#     [--nanochat PROGRAM] [--dtype bf16] [--threads 2] [--rounds 5] [--decode 64] [--prefill 512]
+#     [--nanochat PROGRAM] [--dtype bf16] [--kv-dtype f32] [--threads 2] [--rounds 5] [--decode 64] [--prefill 512]
 # Prints one JSON line with medians and ratios (ours / peer's; above 1: ours is faster). How to make FILE: compare_llama.md.
 set -eu
-nanochat=nanochat model=() gguf="" peers=() dtype=bf16 threads=2 rounds=5 decode=64 prefill=512
+nanochat=nanochat model=() gguf="" peers=() dtype=bf16 kv_dtype=f32 threads=2 rounds=5 decode=64 prefill=512
 while [ $# -gt 0 ]; do
   case $1 in
   --model | --synthetic) model=("$1" "$2") ;;
@@ -12,6 +12,7 @@ while [ $# -gt 0 ]; do
   --peer) peers+=("$2") ;;
   --nanochat) nanochat=$2 ;;
   --dtype) dtype=$2 ;;
+  --kv-dtype) kv_dtype=$2 ;;
   --threads) threads=$2 ;;
   --rounds) rounds=$2 ;;
   --decode) decode=$2 ;;
@@ -27,7 +28,7 @@ trap 'rm -f "$lines"' EXIT
 # "engine test tokens-per-second" for one short run of one engine.
 ours() { # decode|prefill tokens
   local speed
-  speed=$("$nanochat" bench "$1" "${model[@]}" --dtype "$dtype" --threads "$threads" --tokens "$2" --repeats 1 --json --no-progress |
+  speed=$("$nanochat" bench "$1" "${model[@]}" --dtype "$dtype" --kv-dtype "$kv_dtype" --threads "$threads" --tokens "$2" --repeats 1 --json --no-progress |
     python3 -c 'import json, sys; print(json.loads(sys.stdin.readlines()[-1])["tokens_per_second"])')
   echo "nanochat $1 $speed" >>"$lines"
 }
