@@ -138,6 +138,9 @@ void BatchEngine::run(std::span<BatchSequence* const> sequences) {
 // A sequence whose next token waits for one row gets it. The others share prefill_rows; who had some longest
 // ago is the first.
 void BatchEngine::plan(std::span<BatchSequence* const> sequences) {
+  const auto is_earlier = [](const BatchSequence* a, const BatchSequence* b) {
+    return a->last_prompt_pass_ < b->last_prompt_pass_;
+  };
   parts_.clear();
   prompts_.clear();
   tokens_.clear();
@@ -147,14 +150,11 @@ void BatchEngine::plan(std::span<BatchSequence* const> sequences) {
     // What a slide moves and what was guessed wrongly.
     sequence->cache_->truncate(std::min(loop.n_evaluated(), sequence->cache_->length()));
     if (loop.pending().size() > 1) {
-      prompts_.push_back(sequence);
+      prompts_.insert(std::upper_bound(prompts_.begin(), prompts_.end(), sequence, is_earlier), sequence);
     } else {
       add_part(*sequence, 1, guess_limit(*sequence));
     }
   }
-  std::stable_sort(prompts_.begin(), prompts_.end(), [](const BatchSequence* a, const BatchSequence* b) {
-    return a->last_prompt_pass_ < b->last_prompt_pass_;
-  });
   int64_t n_left = options_.prefill_rows;
   for (BatchSequence* sequence : prompts_) {
     if (n_left == 0) break;

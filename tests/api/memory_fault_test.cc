@@ -50,6 +50,9 @@ void* operator new(size_t bytes, std::align_val_t alignment) {
   if (pointer == nullptr) throw std::bad_alloc();
   return pointer;
 }
+void* operator new(size_t bytes, const std::nothrow_t&) noexcept {
+  return take(bytes, alignof(std::max_align_t));
+}
 void operator delete(void* pointer) noexcept { give_back(pointer); }
 void operator delete(void* pointer, size_t) noexcept { give_back(pointer); }
 void operator delete(void* pointer, std::align_val_t) noexcept { give_back(pointer); }
