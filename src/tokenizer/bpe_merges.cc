@@ -61,7 +61,8 @@ const BpeMerge* BpeMerges::find(TokenId left, TokenId right) const {
   return nullptr;
 }
 
-void BpeMerges::apply(const std::vector<TokenId>& symbols, std::vector<TokenId>& ids) const {
+void BpeMerges::apply(const std::vector<TokenId>& symbols, std::vector<TokenId>& ids,
+                      std::vector<size_t>* firsts) const {
   if (symbols.size() > static_cast<size_t>(std::numeric_limits<int32_t>::max())) {
     throw Error(Status::out_of_range)
         .say("a piece of text of {} characters without a split, at most {} are possible", symbols.size(),
@@ -110,6 +111,7 @@ void BpeMerges::apply(const std::vector<TokenId>& symbols, std::vector<TokenId>&
   }
   for (int32_t i = n > 0 ? 0 : -1; i >= 0; i = nodes[static_cast<size_t>(i)].next) {
     ids.push_back(nodes[static_cast<size_t>(i)].id);
+    if (firsts) firsts->push_back(static_cast<size_t>(i));
   }
 }
 

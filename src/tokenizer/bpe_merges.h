@@ -21,8 +21,10 @@ class BpeMerges {
   BpeMerges() = default;
   explicit BpeMerges(std::vector<BpeMerge> merges);  // of several with the same pair, the last counts
 
-  // Merges `symbols` and appends what remains to `ids`. n log n in the number of symbols.
-  void apply(const std::vector<TokenId>& symbols, std::vector<TokenId>& ids) const;
+  // Merges `symbols` and appends what remains to `ids` and, if `firsts` is not null, for each id the index of
+  // its first symbol. n log n in the number of symbols.
+  void apply(const std::vector<TokenId>& symbols, std::vector<TokenId>& ids,
+             std::vector<size_t>* firsts = nullptr) const;
 
   std::vector<BpeMerge> list() const;  // by rank, then left, then right
 

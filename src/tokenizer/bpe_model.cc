@@ -32,16 +32,26 @@ BpeModel::BpeModel(Vocabulary vocabulary, std::vector<BpeMerge> merges, BpeOptio
   }
 }
 
-void BpeModel::encode_piece(std::string_view piece, std::vector<TokenId>& ids) const {
+void BpeModel::encode_piece(std::string_view piece, std::vector<TokenId>& ids,
+                            std::vector<TokenSpan>* spans) const {
   if (piece.empty()) return;
   if (options_.whole_piece_first) {
     const TokenId whole = vocabulary_.find(piece);
-    if (whole >= 0) return ids.push_back(whole);
+    if (whole >= 0) {
+      if (spans) spans->push_back({0, piece.size()});
+      return ids.push_back(whole);
+    }
   }
-  std::vector<TokenId> symbols;
-  symbols.reserve(piece.size());
+  Symbols symbols;
+  symbols.ids.reserve(piece.size());
   split_characters(piece, symbols);
-  merges_.apply(symbols, ids);
+  if (!spans) return merges_.apply(symbols.ids, ids);
+  std::vector<size_t> firsts;
+  merges_.apply(symbols.ids, ids, &firsts);
+  firsts.push_back(symbols.ids.size());
+  for (size_t i = 0; i + 1 < firsts.size(); ++i) {
+    spans->push_back({symbols.spans[firsts[i]].begin, symbols.spans[firsts[i + 1] - 1].end});
+  }
 }
 
 // The id of one character with its affixes. In a byte-level file the affixes stay in the file's own letters,
@@ -60,17 +70,20 @@ TokenId BpeModel::find_unit(std::string_view piece, size_t begin, size_t end) co
   return vocabulary_.find(text);
 }
 
-bool BpeModel::append_bytes(std::string_view text, std::vector<TokenId>& symbols) const {
+bool BpeModel::append_bytes(std::string_view text, size_t begin, Symbols& symbols) const {
   for (const char c : text) {
     if (byte_ids_[static_cast<uint8_t>(c)] < 0) return false;
   }
-  for (const char c : text) symbols.push_back(byte_ids_[static_cast<uint8_t>(c)]);
+  for (size_t i = 0; i < text.size(); ++i) {
+    symbols.add(byte_ids_[static_cast<uint8_t>(text[i])], {begin + i, begin + i + 1});
+  }
   return true;
 }
 
-void BpeModel::split_characters(std::string_view piece, std::vector<TokenId>& symbols) const {
+void BpeModel::split_characters(std::string_view piece, Symbols& symbols) const {
   const bool by_bytes = options_.units == BpeOptions::Units::bytes;
   bool unknown_waits = false;  // so that several can become one
+  TokenSpan unknown{0, 0};
   for (size_t begin = 0, end = 0; begin < piece.size(); begin = end) {
     bool valid = true;
     end = begin + 1;
@@ -81,18 +94,20 @@ void BpeModel::split_characters(std::string_view piece, std::vector<TokenId>& sy
     }
     TokenId id = find_unit(piece, begin, end);
     const std::string_view character = piece.substr(begin, end - begin);
-    if (id < 0 && options_.byte_fallback && append_bytes(character, symbols)) continue;
+    if (id < 0 && options_.byte_fallback && append_bytes(character, begin, symbols)) continue;
     if (id < 0 && !valid) id = vocabulary_.find("\xef\xbf\xbd");
     if (id >= 0) {
-      if (unknown_waits) symbols.push_back(options_.unknown);
+      if (unknown_waits) symbols.add(options_.unknown, unknown);
       unknown_waits = false;
-      symbols.push_back(id);
+      symbols.add(id, {begin, end});
     } else if (options_.unknown >= 0) {
-      if (unknown_waits && !options_.fuse_unknown) symbols.push_back(options_.unknown);
+      if (unknown_waits && !options_.fuse_unknown) symbols.add(options_.unknown, unknown);
+      if (!unknown_waits || !options_.fuse_unknown) unknown.begin = begin;
+      unknown.end = end;
       unknown_waits = true;
     }
   }
-  if (unknown_waits) symbols.push_back(options_.unknown);
+  if (unknown_waits) symbols.add(options_.unknown, unknown);
 }
 
 std::string BpeModel::token_text(TokenId id) const {

@@ -29,7 +29,8 @@ class BpeModel final : public TokenModel {
   // With units == bytes the vocabulary's searchable texts are raw bytes, others are texts as in the file.
   BpeModel(Vocabulary vocabulary, std::vector<BpeMerge> merges, BpeOptions options);
 
-  void encode_piece(std::string_view piece, std::vector<TokenId>& ids) const override;
+  void encode_piece(std::string_view piece, std::vector<TokenId>& ids,
+                    std::vector<TokenSpan>* spans) const override;
   int32_t size() const override { return vocabulary_.size(); }
   bool has(TokenId id) const override { return vocabulary_.has(id); }
   std::string token_text(TokenId id) const override;
@@ -37,8 +38,16 @@ class BpeModel final : public TokenModel {
   std::string to_json(const std::vector<SpecialToken>& also) const override;
 
  private:
-  void split_characters(std::string_view piece, std::vector<TokenId>& symbols) const;
-  bool append_bytes(std::string_view text, std::vector<TokenId>& symbols) const;
+  struct Symbols {
+    std::vector<TokenId> ids;
+    std::vector<TokenSpan> spans;  // of each id
+    void add(TokenId id, TokenSpan span) {
+      ids.push_back(id);
+      spans.push_back(span);
+    }
+  };
+  void split_characters(std::string_view piece, Symbols& symbols) const;
+  bool append_bytes(std::string_view text, size_t begin, Symbols& symbols) const;
   TokenId find_unit(std::string_view piece, size_t begin, size_t end) const;
 
   Vocabulary vocabulary_;

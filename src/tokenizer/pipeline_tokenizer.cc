@@ -64,8 +64,8 @@ void PipelineTokenizer::encode_segment(std::string_view segment, SpecialsInText 
     if (part.id >= 0) {
       ids.push_back(part.id);
     } else {
-      parts_.pre_tokenizer.split(part.text,
-                                 [&](std::string_view piece) { parts_.model->encode_piece(piece, ids); });
+      parts_.pre_tokenizer.split(
+          part.text, [&](std::string_view piece) { parts_.model->encode_piece(piece, ids, nullptr); });
     }
   }
 }

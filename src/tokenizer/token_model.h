@@ -13,7 +13,9 @@ namespace nanochat {
 class TokenModel {
  public:
   virtual ~TokenModel() = default;
-  virtual void encode_piece(std::string_view piece, std::vector<TokenId>& ids) const = 0;
+  // Appends the ids of `piece` and, if `spans` is not null, for each id the bytes of `piece` it stands for.
+  virtual void encode_piece(std::string_view piece, std::vector<TokenId>& ids,
+                            std::vector<TokenSpan>* spans) const = 0;
   virtual int32_t size() const = 0;  // largest id + 1
   virtual bool has(TokenId id) const = 0;
   virtual std::string token_text(TokenId id) const = 0;        // as tokenizer.json writes it; has(id)

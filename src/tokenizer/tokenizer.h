@@ -12,6 +12,12 @@ namespace nanochat {
 
 using TokenId = int32_t;
 
+// Bytes [begin, end) of a text or of a part of it.
+struct TokenSpan {
+  size_t begin;
+  size_t end;
+};
+
 struct SpecialToken {
   std::string text;
   TokenId id;
