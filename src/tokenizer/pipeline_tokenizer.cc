@@ -105,12 +105,12 @@ struct PipelineTokenizer::Output {
   }
 };
 
-void PipelineTokenizer::encode_segment(const TextPiece& segment, SpecialsInText in_text,
+void PipelineTokenizer::encode_segment(const TextPiece& segment, const EncodeOptions& options,
                                        const Output& output) const {
   NormalizedText rewritten;
   const TextPiece normalized = parts_.normalizer.apply(segment, output.trace(), rewritten);
   std::vector<AddedTokens::Segment> parts;
-  added_.split_normalized(normalized.text, in_text, parts);
+  added_.split_normalized(normalized.text, options, parts);
   for (const AddedTokens::Segment& part : parts) {
     const auto begin = static_cast<size_t>(part.text.data() - normalized.text.data());
     const size_t end = begin + part.text.size();
@@ -153,17 +153,44 @@ void PipelineTokenizer::encode(std::string_view text, const EncodeOptions& optio
   if (add) output.add_without_text(parts_.prefix);
   const size_t first_id = ids.size(), first_span = spans ? spans->size() : 0;
   std::vector<AddedTokens::Segment> segments;
-  added_.split_raw(text, options.in_text, segments);
+  added_.split_raw(text, options, segments);
   for (const AddedTokens::Segment& segment : segments) {
     const auto begin = static_cast<size_t>(segment.text.data() - text.data());
     if (segment.id >= 0) {
       output.add(segment.id, {begin, begin + segment.text.size()});
     } else {
-      encode_segment({segment.text, begin}, options.in_text, output);
+      encode_segment({segment.text, begin}, options, output);
     }
   }
   if (spans && parts_.span_trim != SpanTrim::none) trim_spans(output, first_id, first_span);
   if (add) output.add_without_text(parts_.suffix);
+}
+
+size_t PipelineTokenizer::count(std::string_view text, const EncodeOptions& options) const {
+  const SplitRules* rules = parts_.pre_tokenizer.only_rules();
+  const bool is_plain = rules != nullptr && parts_.normalizer.empty();
+  size_t n = options.add == AddSpecials::yes ? parts_.prefix.size() + parts_.suffix.size() : 0;
+  std::vector<AddedTokens::Segment> raw, normalized;
+  std::vector<TokenId> ids;
+  added_.split_raw(text, options, raw);
+  for (const AddedTokens::Segment& segment : raw) {
+    if (segment.id >= 0) {
+      ++n;
+      continue;
+    }
+    if (!is_plain) {
+      ids.clear();
+      encode_segment({segment.text, 0}, options, {text, ids, nullptr});
+      n += ids.size();
+      continue;
+    }
+    normalized.clear();
+    added_.split_normalized(segment.text, options, normalized);
+    for (const AddedTokens::Segment& part : normalized) {
+      n += part.id >= 0 ? 1 : parts_.model->count(*rules, part.text);
+    }
+  }
+  return n;
 }
 
 PipelineTokenizer::Kind PipelineTokenizer::kind(TokenId id) const {

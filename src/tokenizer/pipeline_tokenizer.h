@@ -42,6 +42,7 @@ class PipelineTokenizer final : public Tokenizer {
   using Tokenizer::encode;
   void encode(std::string_view text, const EncodeOptions& options, std::vector<TokenId>& ids,
               std::vector<TokenSpan>* spans) const override;
+  size_t count(std::string_view text, const EncodeOptions& options) const override;
   std::string decode(std::span<const TokenId> ids, bool skip_specials) const override;
   std::string token_bytes(TokenId id, bool is_first, bool skip_specials) const override;
   size_t encode_bound(size_t text_bytes) const override;
@@ -58,7 +59,7 @@ class PipelineTokenizer final : public Tokenizer {
   std::string text(TokenId id) const;
   std::string first_bytes(TokenId id) const;
   struct Output;
-  void encode_segment(const TextPiece& segment, SpecialsInText in_text, const Output& output) const;
+  void encode_segment(const TextPiece& segment, const EncodeOptions& options, const Output& output) const;
   void trim_spans(const Output& output, size_t first_id, size_t first_span) const;
   TokenId find_bos() const;
   std::vector<SpecialToken> added_with_ids_of_their_own() const;
