@@ -92,7 +92,7 @@ class Pass {
                          weights().norm_weight, weights().norm_bias);
     linear(weights().gate, buffers_.rows, buffers_.logits);
     kernels().bias_activation(device_, buffers_.logits, n_experts, n_rows_, n_experts, weights().gate_bias,
-                              Activation::none);
+                              RowActivation::none);
     device_.synchronize();
     std::vector<float> logits(static_cast<size_t>(n_rows_ * n_experts));
     device_.copy_to_host(logits.data(), buffers_.logits, logits.size() * sizeof(float));
@@ -148,9 +148,9 @@ class Pass {
     float* const y = buffers_.outputs + group.first_output * out;
     linear(expert.fc1, gather(group), n, buffers_.hidden);
     kernels().bias_activation(device_, buffers_.hidden, hidden, n, hidden, expert.fc1_bias,
-                              Activation::gelu_tanh);
+                              RowActivation::gelu_tanh);
     linear(expert.fc2, buffers_.hidden, n, y);
-    kernels().bias_activation(device_, y, out, n, out, expert.fc2_bias, Activation::none);
+    kernels().bias_activation(device_, y, out, n, out, expert.fc2_bias, RowActivation::none);
   }
 
   // Every row adds up its experts in the order of their weights, largest first.

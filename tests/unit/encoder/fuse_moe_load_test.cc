@@ -1,9 +1,6 @@
 // FuseMoE on disk: what is written comes back, and what is wrong is refused by name.
-#include <filesystem>
-
 #include "encoder/fuse_moe.h"
 #include "unit/io/scratch_folder.h"
-#include "unit/memory/counting_memory.h"
 #include "unit/model/model_fixture.h"
 
 namespace nanochat::testing {
@@ -76,7 +73,9 @@ Refusal refusal_of(const std::string& path) {
   try {
     FuseMoe::load(make_device(), path, {}, {});
   } catch (const Error& error) {
-    if (planned != Status::ok) EXPECT_EQ(planned, error.status());
+    if (planned != Status::ok) {
+      EXPECT_EQ(planned, error.status());
+    }
     return {error.status(), error.message()};
   }
   return {Status::ok, "accepted"};

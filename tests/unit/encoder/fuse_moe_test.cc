@@ -1,9 +1,9 @@
 // FuseMoE against PyTorch's numbers, against a loop in double, and against itself in other batches.
 #include "encoder/fuse_moe.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
-#include <functional>
 #include <limits>
 
 #include "base/random.h"
@@ -168,7 +168,8 @@ class DoubleLayer {
   uint64_t seed_;
 };
 
-void expect_double_loop(const FuseMoeConfig& config, float tolerance) {
+TEST(FuseMoe, EqualsALoopInDoubleAtItsFullSize) {
+  const FuseMoeConfig config;
   const auto model = FuseMoe::create_random(make_device(), config, 12, {}, {});
   const std::vector<float> x = random_rows(3, config.input_dim);
   const FuseMoeOutput out = fuse(*model, x);
@@ -178,16 +179,16 @@ void expect_double_loop(const FuseMoeConfig& config, float tolerance) {
   std::vector<double> sums(static_cast<size_t>(config.output_dim), 0.0);
   double total = 0.0;
   for (const int32_t expert : out.routing[0].selected_experts) total += p[static_cast<size_t>(expert)];
-  for (size_t i = 0; i < p.size(); ++i) EXPECT_NEAR(out.routing[0].weights[i], p[i], 1e-6) << i;
+  for (size_t i = 0; i < p.size(); ++i) EXPECT_NEAR(out.routing[0].weights[i], p[i], 5e-6) << i;
   for (const int32_t expert : out.routing[0].selected_experts) {
     const std::vector<double> y = layer.expert(expert, wide);
     for (size_t i = 0; i < y.size(); ++i) sums[i] += p[static_cast<size_t>(expert)] / total * y[i];
   }
   const std::vector<float> expected(sums.begin(), sums.end());
-  expect_near(out.values, expected, tolerance, "outputs");
+  float largest = 0.0F;
+  for (const float value : expected) largest = std::max(largest, std::abs(value));
+  expect_near(out.values, expected, 1e-5F * largest, "outputs");
 }
-
-TEST(FuseMoe, EqualsALoopInDoubleAtItsFullSize) { expect_double_loop({}, 1e-5F); }
 
 TEST(FuseMoe, ComputesOnlyTheChosenExperts) {
   // A gate that never chooses experts 3 and 4, whose weights would make any sum infinite.
