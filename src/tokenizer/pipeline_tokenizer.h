@@ -25,6 +25,7 @@ struct TokenizerParts {
   std::vector<AddedToken> added;
   std::vector<TokenId> prefix, suffix;  // the post-processor's tokens around a text
   TokenDecoder decoder;
+  LengthRules lengths;
   bool decodes_added = true;       // false: added tokens stand for their own text whatever the decoder does
   std::string json_without_model;  // the file's other members, a JSON object that is not empty
 };
@@ -37,10 +38,15 @@ class PipelineTokenizer final : public Tokenizer {
   void encode(std::string_view text, const EncodeOptions& options, std::vector<TokenId>& ids) const override;
   std::string decode(std::span<const TokenId> ids, bool skip_specials) const override;
   std::string token_bytes(TokenId id, bool is_first, bool skip_specials) const override;
+  std::string last_token_bytes(TokenId id, bool is_first, bool skip_specials) const override;
+  bool drops_repeats() const override { return parts_.decoder.drops_repeats(); }
   size_t encode_bound(size_t text_bytes) const override;
   int32_t vocab_size() const override { return static_cast<int32_t>(kinds_.size()); }
   const std::vector<SpecialToken>& specials() const override { return specials_; }
   TokenId bos() const override { return bos_; }
+  const LengthRules& lengths() const override { return parts_.lengths; }
+  std::span<const TokenId> tokens_before() const override { return parts_.prefix; }
+  std::span<const TokenId> tokens_after() const override { return parts_.suffix; }
   std::string to_json() const override;
 
  private:
@@ -51,6 +57,7 @@ class PipelineTokenizer final : public Tokenizer {
   std::string text(TokenId id) const;
   std::string first_bytes(TokenId id) const;
   void encode_segment(std::string_view segment, SpecialsInText in_text, std::vector<TokenId>& ids) const;
+  std::string decode_in_context(std::span<const TokenId> ids, bool skip_specials) const;
   TokenId find_bos() const;
   std::vector<SpecialToken> added_with_ids_of_their_own() const;
 
