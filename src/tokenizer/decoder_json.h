@@ -5,8 +5,7 @@
 #include <vector>
 
 #include "tokenizer/json_node.h"
-#include "tokenizer/token_decoder.h"
-#include "tokenizer/tokenizer.h"
+#include "tokenizer/pipeline_tokenizer.h"
 
 namespace nanochat {
 
@@ -18,5 +17,6 @@ struct PostProcessorTokens {
   std::vector<TokenId> prefix, suffix;
 };
 PostProcessorTokens read_post_processor(const JsonNode& node);
+SpanTrim read_span_trim(const JsonNode& post_processor);
 
 }  // namespace nanochat

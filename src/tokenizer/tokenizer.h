@@ -58,9 +58,12 @@ class Tokenizer {
   virtual ~Tokenizer() = default;
 
   // Any bytes are legal input: what is not UTF-8 is encoded by its bytes where the vocabulary has them, else
-  // as U+FFFD or the unknown token, as the format says. Appends to `ids`.
-  virtual void encode(std::string_view text, const EncodeOptions& options,
-                      std::vector<TokenId>& ids) const = 0;
+  // as U+FFFD or the unknown token, as the format says. Appends to `ids` and, if `spans` is not null, for
+  // each id the bytes of `text` it stands for: whole characters, so two ids that share one overlap. {0, 0}
+  // for an id that stands for no text (bos, [CLS]). Where the text was rewritten, the bytes that it was
+  // rewritten from.
+  virtual void encode(std::string_view text, const EncodeOptions& options, std::vector<TokenId>& ids,
+                      std::vector<TokenSpan>* spans = nullptr) const = 0;
 
   // The exact bytes; not always UTF-8. Throws out_of_range naming the id and the vocabulary size. With
   // skip_specials, special tokens give nothing. A leading space that the encoder had added is removed, as the
@@ -76,6 +79,7 @@ class Tokenizer {
   virtual std::string last_token_bytes(TokenId id, bool is_first, bool skip_specials) const {
     return token_bytes(id, is_first, skip_specials);
   }
+  virtual bool differs_at_end() const { return false; }  // whether that ever is something else
   // Whether decode() passes over a token that is the same as the one before it.
   virtual bool drops_repeats() const { return false; }
 
@@ -100,7 +104,7 @@ class Tokenizer {
 };
 
 // Split rules by name. The pattern text is the reference's own, byte for byte.
-enum class SplitPattern : int32_t { nanochat, gpt2, cl100k, o200k };
+enum class SplitPattern : int32_t { nanochat, gpt2, cl100k, o200k, llama3 };
 std::string_view split_pattern_text(SplitPattern pattern);
 bool split_pattern_from_name(std::string_view name, SplitPattern& pattern);  // "nanochat", "gpt2", ...
 

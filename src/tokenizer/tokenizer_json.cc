@@ -62,6 +62,7 @@ std::shared_ptr<const Tokenizer> read_hugging_face(TokenizerDocument& document, 
   check_added_tokens(parts.added, *parts.model, added);
   const JsonNode post = member(root, "post_processor", file);
   PostProcessorTokens tokens = read_post_processor(post);
+  parts.span_trim = read_span_trim(post);
   check_post_processor(tokens, parts, post);
   parts.prefix = std::move(tokens.prefix);
   parts.suffix = std::move(tokens.suffix);
@@ -75,7 +76,7 @@ std::shared_ptr<const Tokenizer> read_hugging_face(TokenizerDocument& document, 
 
 SplitPattern read_pattern(const JsonNode& node) {
   const std::string text = node.text();
-  for (const char* name : {"nanochat", "gpt2", "cl100k", "o200k"}) {
+  for (const char* name : {"nanochat", "gpt2", "cl100k", "o200k", "llama3"}) {
     SplitPattern pattern;
     if (split_pattern_from_name(name, pattern) && split_pattern_text(pattern) == text) return pattern;
   }
