@@ -230,7 +230,18 @@ std::string PipelineTokenizer::token_bytes(TokenId id, bool is_first, bool skip_
   return parts_.decoder.decode(text(id), true);
 }
 
+std::string PipelineTokenizer::last_token_bytes(TokenId id, bool is_first, bool skip_specials) const {
+  const Kind of_id = kind(id);
+  const bool raw = of_id != Kind::model && !parts_.decodes_added;
+  if (!parts_.decoder.differs_at_end() || raw) return token_bytes(id, is_first, skip_specials);
+  if (of_id == Kind::special && skip_specials) return {};
+  return parts_.decoder.decode_last(text(id), is_first);
+}
+
 std::string PipelineTokenizer::decode(std::span<const TokenId> ids, bool skip_specials) const {
+  if (parts_.decoder.differs_at_end() || parts_.decoder.drops_repeats()) {
+    return decode_in_context(ids, skip_specials);
+  }
   std::string result;
   size_t n = 0;
   while (n < ids.size() && kind(ids[n]) == Kind::special && skip_specials) ++n;
@@ -238,6 +249,21 @@ std::string PipelineTokenizer::decode(std::span<const TokenId> ids, bool skip_sp
   result = token_bytes(ids[n++], true, skip_specials);
   n += bytes_.append(ids.subspan(n), skip_specials, result);
   if (n < ids.size()) kind(ids[n]);  // throws
+  return result;
+}
+
+// For decoders to which a token's neighbours matter.
+std::string PipelineTokenizer::decode_in_context(std::span<const TokenId> ids, bool skip_specials) const {
+  std::vector<TokenId> kept;
+  for (const TokenId id : ids) {
+    if (kind(id) == Kind::special && skip_specials) continue;
+    if (!drops_repeats() || kept.empty() || kept.back() != id) kept.push_back(id);
+  }
+  std::string result;
+  for (size_t i = 0; i < kept.size(); ++i) {
+    result +=
+        i + 1 < kept.size() ? token_bytes(kept[i], i == 0, false) : last_token_bytes(kept[i], i == 0, false);
+  }
   return result;
 }
 

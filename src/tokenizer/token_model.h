@@ -32,4 +32,7 @@ class TokenModel {
   virtual std::string to_json(const std::vector<SpecialToken>& also) const = 0;
 };
 
+// The "vocab" object of a model: every token by its text, those of `also` last.
+std::string vocabulary_json(const TokenModel& model, const std::vector<SpecialToken>& also);
+
 }  // namespace nanochat
