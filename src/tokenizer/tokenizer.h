@@ -69,7 +69,7 @@ class Tokenizer {
 };
 
 // Split rules by name. The pattern text is the reference's own, byte for byte.
-enum class SplitPattern : int32_t { nanochat, gpt2, cl100k, o200k };
+enum class SplitPattern : int32_t { nanochat, gpt2, cl100k, o200k, llama3 };
 std::string_view split_pattern_text(SplitPattern pattern);
 bool split_pattern_from_name(std::string_view name, SplitPattern& pattern);  // "nanochat", "gpt2", ...
 

@@ -189,7 +189,7 @@ std::shared_ptr<const Tokenizer> read_hugging_face(TokenizerDocument& document, 
 
 SplitPattern read_pattern(const JsonNode& node) {
   const std::string text = node.text();
-  for (const char* name : {"nanochat", "gpt2", "cl100k", "o200k"}) {
+  for (const char* name : {"nanochat", "gpt2", "cl100k", "o200k", "llama3"}) {
     SplitPattern pattern;
     if (split_pattern_from_name(name, pattern) && split_pattern_text(pattern) == text) return pattern;
   }
