@@ -38,9 +38,7 @@ void cut_into_blocks(const SplitRules& rules, std::string_view text,
   }
 }
 
-PieceCounter::PieceCounter(PieceCounterOptions options) : options_(std::move(options)) {
-  tables_.reserve(1);
-}
+PieceCounter::PieceCounter(PieceCounterOptions options) : options_(std::move(options)) { tables_.reserve(1); }
 
 PieceCounter::Worker::Worker(PieceCounter& counter, const Watch& watch) : counter_(counter), watch_(watch) {
   const std::lock_guard lock(counter_.mutex_);
@@ -172,6 +170,8 @@ size_t PieceCounter::read_buffer_bytes() const {
   const size_t n_read = std::min(std::max<size_t>(runs_.size(), 1), kMaxRuns);
   return std::clamp<size_t>(options_.max_bytes / 8 / n_read, kMinReadBytes, kMaxReadBytes);
 }
+
+uint64_t PieceCounter::reading_bytes() const { return runs_.size() * read_buffer_bytes(); }
 
 uint64_t PieceCounter::bytes() const {
   uint64_t total = folding_ ? folding_->bytes() : 0;

@@ -45,8 +45,8 @@ class PieceCounter {
     std::unique_ptr<PieceTable> table_;
   };
 
-  // Runs body(i, worker) for i in [0, n), in any order, on the pool's threads, or on fewer where the limit has
-  // no room for a table each.
+  // Runs body(i, worker) for i in [0, n), in any order, on the pool's threads, or on fewer where the limit
+  // has no room for a table each.
   void parallel_for(int64_t n, ThreadPool& threads, const Watch& watch,
                     FunctionRef<void(int64_t, Worker&)> body);
 
@@ -58,6 +58,7 @@ class PieceCounter {
 
   uint64_t bytes() const;              // of the tables
   void spill_all(const Watch& watch);  // bytes() is next to nothing afterwards; needs a spill folder
+  uint64_t reading_bytes() const;      // what visit_pieces() takes besides
   size_t n_runs() const { return runs_.size(); }
 
  private:
@@ -73,7 +74,7 @@ class PieceCounter {
 
   PieceCounterOptions options_;
   int n_workers_ = 1;
-  std::mutex mutex_;  // guards tables_ and runs_ while workers exist
+  std::mutex mutex_;                                 // guards tables_ and runs_ while workers exist
   std::vector<std::unique_ptr<PieceTable>> tables_;  // those no worker holds
   std::unique_ptr<PieceTable> folding_;              // partly added to tables_[0] already
   size_t next_folded_ = 0;                           // its first entry that is not
@@ -84,6 +85,7 @@ class PieceCounter {
 inline constexpr size_t kCountBlockBytes = size_t{1} << 18;
 
 // Cuts a text where pieces end, in blocks of about kCountBlockBytes, and hands them over in order.
-void cut_into_blocks(const SplitRules& rules, std::string_view text, FunctionRef<void(std::string_view)> take);
+void cut_into_blocks(const SplitRules& rules, std::string_view text,
+                     FunctionRef<void(std::string_view)> take);
 
 }  // namespace nanochat

@@ -81,7 +81,7 @@ class RunReader {
 void PieceRun::put(std::string_view bytes) {
   if (buffer_.size() + bytes.size() > kWriteBytes) finish();
   if (bytes.size() > kWriteBytes) {
-    file_.append(bytes_of(bytes));
+    file_->append(bytes_of(bytes));
   } else {
     buffer_ += bytes;
   }
@@ -96,7 +96,7 @@ void PieceRun::append(std::string_view piece, uint64_t count) {
 }
 
 void PieceRun::finish() {
-  file_.append(bytes_of(buffer_));
+  file_->append(bytes_of(buffer_));
   buffer_.clear();
 }
 

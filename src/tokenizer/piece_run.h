@@ -19,16 +19,16 @@ namespace nanochat {
 
 class PieceRun {
  public:
-  explicit PieceRun(const std::string& folder) : file_(folder) {}
+  explicit PieceRun(const std::string& folder) : file_(std::make_unique<TemporaryFile>(folder)) {}
 
   void append(std::string_view piece, uint64_t count);  // pieces in ascending order
   void finish();                                        // writes what is still in the buffer
-  const TemporaryFile& file() const { return file_; }
+  const TemporaryFile& file() const { return *file_; }
 
  private:
   void put(std::string_view bytes);
 
-  TemporaryFile file_;
+  std::unique_ptr<TemporaryFile> file_;
   std::string buffer_;
 };
 

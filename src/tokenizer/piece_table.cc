@@ -49,10 +49,9 @@ PieceTable::PieceTable(uint64_t max_bytes) : max_bytes_(max_bytes) {}
 size_t PieceTable::home(const uint64_t (&key)[2]) const {
   // The place in the arena is not part of what a long piece is: only its hash counts.
   const uint64_t second = key[1] >> kTagShift == kLong ? kLong : key[1];
-  const auto product =
-      static_cast<unsigned __int128>(key[0] ^ 0x9e3779b97f4a7c15u) * (second ^ 0xd1b54a32d192ed03u);
-  const uint64_t mixed = static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
-  return (mixed * 0x9e3779b97f4a7c15u) >> shift_;
+  uint64_t mixed = key[0] * 0x9e3779b97f4a7c15u;
+  mixed = (mixed ^ mixed >> 32 ^ second) * 0xd1b54a32d192ed03u;
+  return ((mixed ^ mixed >> 32) * 0x9e3779b97f4a7c15u) >> shift_;
 }
 
 std::string_view PieceTable::long_text(const Entry& entry) const {
