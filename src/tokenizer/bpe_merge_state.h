@@ -121,6 +121,7 @@ class BpeMergeState {
   std::priority_queue<Waiting> queue_;
   uint64_t threshold_ = kNoLimit;  // nothing is listed yet
   bool must_list_ = true;
+  uint64_t largest_count_ = 0;  // seen by the last listing
   uint64_t n_listings_ = 0;
   std::unique_ptr<uint32_t[]> places_;  // of all listed pairs, ascending for each
   uint64_t n_places_ = 0, max_places_ = 0;

@@ -9,6 +9,7 @@ namespace nanochat {
 namespace {
 
 constexpr uint64_t kMaxPlaces = std::numeric_limits<uint32_t>::max();
+constexpr uint64_t kLeastPlaces = 1024;
 constexpr uint32_t kSlotsPerCheck = 1u << 20;
 
 }  // namespace
@@ -56,7 +57,9 @@ void BpeMergeState::count_share(unsigned bits, uint64_t value, std::vector<PairT
     return;
   }
   for (const PairTable::Entry& entry : counted.entries()) {
-    if (entry.pair == PairTable::kNone || entry.count < threshold_) continue;
+    if (entry.pair == PairTable::kNone) continue;
+    largest_count_ = std::max(largest_count_, entry.count);
+    if (entry.count < threshold_) continue;
     kept.push_back(entry);
     if (kept.size() > budget_.max_pairs) keep_most_frequent(kept);
   }
@@ -103,13 +106,29 @@ void BpeMergeState::keep_most_frequent(std::vector<PairTable::Entry>& kept) {
   kept.resize(n_kept);
 }
 
+// How low the threshold is makes no difference to the result, but to the time: most pairs that come into being
+// never have their turn. The count of the k-th merge is near the first one's divided by k, for texts; where it
+// falls below, a few more listings follow.
 void BpeMergeState::list_pairs(const Watch& watch) {
+  constexpr uint64_t kStep = 4;
+  if (n_listings_ == 0) {
+    threshold_ = 1;
+  } else if (!must_list_) {
+    threshold_ = std::max<uint64_t>(threshold_ / kStep, 1);
+  }
   ++n_listings_;
   table_.clear();
   queue_ = {};
-  threshold_ = 1;
   std::vector<PairTable::Entry> kept;
+  largest_count_ = 0;
   count_share(0, 0, kept, watch);
+  if (n_listings_ == 1) {
+    threshold_ = std::max(threshold_, largest_count_ / (2 * left_.size()));
+    std::erase_if(kept, [&](const PairTable::Entry& entry) { return entry.count < threshold_; });
+  } else if (kept.empty() && threshold_ > 1) {
+    threshold_ = std::max<uint64_t>(largest_count_ / kStep, 1);
+    count_share(0, 0, kept, watch);
+  }
   keep_listed(kept, watch);
   must_list_ = false;
 }
@@ -122,10 +141,9 @@ void BpeMergeState::keep_listed(const std::vector<PairTable::Entry>& kept, const
     n_places += entry.n;
   }
   if (places_ == nullptr) {
-    // As many again come and go before the next listing, and never do more pairs stand than now; unless not
-    // all are listed. Pages that are never written cost nothing.
-    const uint64_t wanted = threshold_ > 1 ? kMaxPlaces : n_places * 2 + 1024;
-    max_places_ = std::min({kMaxPlaces, budget_.max_places, wanted});
+    // Never do more pairs stand than bytes now, and half as many come and go before the next listing. Pages
+    // that are never written cost nothing.
+    max_places_ = std::min({kMaxPlaces, budget_.max_places, slots_.size() * 3 / 2 + kLeastPlaces});
     places_ = std::make_unique_for_overwrite<uint32_t[]>(max_places_);
   }
   n_places_ = n_places;
