@@ -217,6 +217,22 @@ PostProcessorTokens read_post_processor(const JsonNode& node) {
   return all;
 }
 
+SpanTrim read_span_trim(const JsonNode& post_processor) {
+  if (post_processor.is_null()) return SpanTrim::none;
+  const std::string type = post_processor.type();
+  if (type == "Sequence") {
+    const JsonNode list = post_processor.at("processors");
+    SpanTrim found = SpanTrim::none;
+    for (size_t i = 0; i < list.array_size(); ++i) {
+      if (const SpanTrim inner = read_span_trim(list.item(i)); inner != SpanTrim::none) found = inner;
+    }
+    return found;
+  }
+  if (type != "ByteLevel" && type != "RobertaProcessing") return SpanTrim::none;
+  if (!post_processor.boolean("trim_offsets", true)) return SpanTrim::none;
+  return post_processor.boolean("add_prefix_space", true) ? SpanTrim::spaces_but_the_first : SpanTrim::spaces;
+}
+
 std::vector<AddedToken> read_added_tokens(const JsonNode& node) {
   std::vector<AddedToken> tokens;
   if (node.is_null()) return tokens;

@@ -18,6 +18,7 @@ struct PostProcessorTokens {
   std::vector<TokenId> prefix, suffix;
 };
 PostProcessorTokens read_post_processor(const JsonNode& node);
+SpanTrim read_span_trim(const JsonNode& post_processor);
 
 std::vector<AddedToken> read_added_tokens(const JsonNode& node);
 

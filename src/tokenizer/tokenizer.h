@@ -38,9 +38,12 @@ class Tokenizer {
   virtual ~Tokenizer() = default;
 
   // Any bytes are legal input: what is not UTF-8 is encoded by its bytes where the vocabulary has them, else
-  // as U+FFFD or the unknown token, as the format says. Appends to `ids`.
-  virtual void encode(std::string_view text, const EncodeOptions& options,
-                      std::vector<TokenId>& ids) const = 0;
+  // as U+FFFD or the unknown token, as the format says. Appends to `ids` and, if `spans` is not null, for
+  // each id the bytes of `text` it stands for: whole characters, so two ids that share one overlap. {0, 0}
+  // for an id that stands for no text (bos, [CLS]). Where the text was rewritten, the bytes that it was
+  // rewritten from.
+  virtual void encode(std::string_view text, const EncodeOptions& options, std::vector<TokenId>& ids,
+                      std::vector<TokenSpan>* spans = nullptr) const = 0;
 
   // The exact bytes; not always UTF-8. Throws out_of_range naming the id and the vocabulary size. With
   // skip_specials, special tokens give nothing. A leading space that the encoder had added is removed, as the

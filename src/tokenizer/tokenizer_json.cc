@@ -176,6 +176,7 @@ std::shared_ptr<const Tokenizer> read_hugging_face(TokenizerDocument& document, 
   check_added_tokens(parts.added, *parts.model, added);
   const JsonNode post = member(root, "post_processor", file);
   PostProcessorTokens tokens = read_post_processor(post);
+  parts.span_trim = read_span_trim(post);
   check_post_processor(tokens, parts, post);
   parts.prefix = std::move(tokens.prefix);
   parts.suffix = std::move(tokens.suffix);
