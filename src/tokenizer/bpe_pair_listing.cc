@@ -106,9 +106,9 @@ void BpeMergeState::keep_most_frequent(std::vector<PairTable::Entry>& kept) {
   kept.resize(n_kept);
 }
 
-// How low the threshold is makes no difference to the result, but to the time: most pairs that come into being
-// never have their turn. The count of the k-th merge is near the first one's divided by k, for texts; where it
-// falls below, a few more listings follow.
+// How low the threshold is makes no difference to the result, but to the time: most pairs that come into
+// being never have their turn. The count of the k-th merge is near the first one's divided by k, for texts;
+// where it falls below, a few more listings follow.
 void BpeMergeState::list_pairs(const Watch& watch) {
   constexpr uint64_t kStep = 4;
   if (n_listings_ == 0) {

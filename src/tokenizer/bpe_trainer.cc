@@ -4,7 +4,9 @@
 #include <unordered_set>
 
 #include "base/error.h"
+#include "base/excerpt.h"
 #include "base/temporary_file.h"
+#include "base/utf8.h"
 #include "tokenizer/bpe_merge_state.h"
 #include "tokenizer/piece_counter.h"
 #include "tokenizer/split_scanner.h"
@@ -53,10 +55,12 @@ BpeTrainer::BpeTrainer(const BpeTrainOptions& options) : state_(std::make_unique
   if (specials.empty()) specials = nanochat_special_tokens();
   std::unordered_set<std::string_view> seen;
   for (size_t i = 0; i < specials.size(); ++i) {
-    if (!specials[i].empty() && seen.insert(specials[i]).second) continue;
+    const bool is_text = !specials[i].empty() && is_valid_utf8(specials[i]);
+    if (is_text && seen.insert(specials[i]).second) continue;
     throw Error(Status::invalid_argument)
         .subject("special_tokens")
-        .say("special_tokens[{}] is '{}', expected a text that is not empty and occurs once", i, specials[i]);
+        .say("special_tokens[{}] is '{}', expected a text that is not empty and occurs once", i,
+             excerpt(specials[i]));
   }
   const auto smallest = static_cast<int64_t>(kByteTokens + specials.size());
   if (options.vocab_size < smallest) {
