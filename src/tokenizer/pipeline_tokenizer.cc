@@ -118,10 +118,16 @@ void PipelineTokenizer::encode_segment(const TextPiece& segment, SpecialsInText 
       output.add(part.id, normalized.origin(begin, end));
       continue;
     }
+    const size_t first = output.spans ? output.spans->size() : 0;
+    if (const SplitRules* rules = parts_.pre_tokenizer.only_rules()) {
+      parts_.model->encode_text(*rules, part.text, output.ids, output.spans);
+      if (output.spans) output.trace_piece(normalized.part(begin, end), first);
+      continue;
+    }
     parts_.pre_tokenizer.split(normalized.part(begin, end), output.trace(), [&](const TextPiece& piece) {
-      const size_t first = output.spans ? output.spans->size() : 0;
+      const size_t first_of_piece = output.spans ? output.spans->size() : 0;
       parts_.model->encode_piece(piece.text, output.ids, output.spans);
-      if (output.spans) output.trace_piece(piece, first);
+      if (output.spans) output.trace_piece(piece, first_of_piece);
     });
   }
 }
@@ -192,7 +198,18 @@ std::string PipelineTokenizer::token_bytes(TokenId id, bool is_first, bool skip_
   return parts_.decoder.decode(text(id), true);
 }
 
+std::string PipelineTokenizer::last_token_bytes(TokenId id, bool is_first, bool skip_specials) const {
+  const Kind of_id = kind(id);
+  const bool raw = of_id != Kind::model && !parts_.decodes_added;
+  if (!parts_.decoder.differs_at_end() || raw) return token_bytes(id, is_first, skip_specials);
+  if (of_id == Kind::special && skip_specials) return {};
+  return parts_.decoder.decode_last(text(id), is_first);
+}
+
 std::string PipelineTokenizer::decode(std::span<const TokenId> ids, bool skip_specials) const {
+  if (parts_.decoder.differs_at_end() || parts_.decoder.drops_repeats()) {
+    return decode_in_context(ids, skip_specials);
+  }
   std::string result;
   bool is_first = true;
   for (const TokenId id : ids) {
@@ -203,6 +220,21 @@ std::string PipelineTokenizer::decode(std::span<const TokenId> ids, bool skip_sp
       result += bytes_after_first(id);
     }
     is_first = false;
+  }
+  return result;
+}
+
+// For decoders to which a token's neighbours matter.
+std::string PipelineTokenizer::decode_in_context(std::span<const TokenId> ids, bool skip_specials) const {
+  std::vector<TokenId> kept;
+  for (const TokenId id : ids) {
+    if (kind(id) == Kind::special && skip_specials) continue;
+    if (!drops_repeats() || kept.empty() || kept.back() != id) kept.push_back(id);
+  }
+  std::string result;
+  for (size_t i = 0; i < kept.size(); ++i) {
+    result +=
+        i + 1 < kept.size() ? token_bytes(kept[i], i == 0, false) : last_token_bytes(kept[i], i == 0, false);
   }
   return result;
 }

@@ -31,6 +31,7 @@ struct TokenizerParts {
   std::vector<TokenId> prefix, suffix;  // the post-processor's tokens around a text
   SpanTrim span_trim = SpanTrim::none;
   TokenDecoder decoder;
+  LengthRules lengths;
   bool decodes_added = true;       // false: added tokens stand for their own text whatever the decoder does
   std::string json_without_model;  // the file's other members, a JSON object that is not empty
 };
@@ -44,10 +45,16 @@ class PipelineTokenizer final : public Tokenizer {
               std::vector<TokenSpan>* spans) const override;
   std::string decode(std::span<const TokenId> ids, bool skip_specials) const override;
   std::string token_bytes(TokenId id, bool is_first, bool skip_specials) const override;
+  std::string last_token_bytes(TokenId id, bool is_first, bool skip_specials) const override;
+  bool differs_at_end() const override { return parts_.decoder.differs_at_end(); }
+  bool drops_repeats() const override { return parts_.decoder.drops_repeats(); }
   size_t encode_bound(size_t text_bytes) const override;
   int32_t vocab_size() const override { return static_cast<int32_t>(kinds_.size()); }
   const std::vector<SpecialToken>& specials() const override { return specials_; }
   TokenId bos() const override { return bos_; }
+  const LengthRules& lengths() const override { return parts_.lengths; }
+  std::span<const TokenId> tokens_before() const override { return parts_.prefix; }
+  std::span<const TokenId> tokens_after() const override { return parts_.suffix; }
   std::string to_json() const override;
 
  private:
@@ -57,6 +64,7 @@ class PipelineTokenizer final : public Tokenizer {
   std::string_view bytes_after_first(TokenId id) const;
   std::string text(TokenId id) const;
   std::string first_bytes(TokenId id) const;
+  std::string decode_in_context(std::span<const TokenId> ids, bool skip_specials) const;
   struct Output;
   void encode_segment(const TextPiece& segment, SpecialsInText in_text, const Output& output) const;
   void trim_spans(const Output& output, size_t first_id, size_t first_span) const;
