@@ -104,8 +104,10 @@ TEST(BpeTraining, MakesTheTokensOfACoursesReference) {
     tokens.push_back(hex(bytes));
     begin = end + 1;
   }
+  constexpr size_t kFirstCompetingTie = 162;  // as above
+  tokens.resize(kFirstCompetingTie);
   const std::string corpus = read_file(data("tokenizers/cs336/corpus.en"));
-  EXPECT_GT(expect_same_tokens(train(options_of(tokens.size(), SplitPattern::gpt2), {corpus}), tokens), 200u);
+  EXPECT_GT(expect_same_tokens(train(options_of(tokens.size(), SplitPattern::gpt2), {corpus}), tokens), 140u);
 }
 
 // Recounts everything before each merge, over pieces with counts.
@@ -226,7 +228,7 @@ TEST(BpeMergeState, NamesWhatItNeedsAndWhatIsAllowed) {
   uint64_t n_bytes = 0;
   for (const auto& [piece, n] : pieces) n_bytes += piece.size();
   const uint64_t fixed = BpeMergeState::piece_bytes({pieces.size(), n_bytes}, 3256);
-  for (const uint64_t allowed : {uint64_t{1000}, fixed, fixed + 70000}) {
+  for (const uint64_t allowed : {uint64_t{1000}, fixed, fixed + n_bytes - 1}) {
     try {
       merge_within(pieces, 3000, allowed);
       ADD_FAILURE() << "no error within " << allowed;
@@ -332,7 +334,10 @@ TEST(BpeTraining, RefusesAVocabularyOfPiecesThatCannotFit) {
   std::vector<std::string> documents(30);
   std::mt19937_64 random(15);
   for (std::string& document : documents) {
-    for (int i = 0; i < 2000; ++i) document += " w" + std::to_string(random());
+    for (int i = 0; i < 2000; ++i) {
+      document += ' ';
+      for (int k = 0; k < 14; ++k) document += static_cast<char>('a' + random() % 26);
+    }
   }
   try {
     train(options, documents);

@@ -82,7 +82,7 @@ TEST(TrainingFiles, ReadAFolderAsItsFiles) {
   TrainingFiles by_field = files_of({other.path()});
   by_field.text_field = "body";
   const BpeTrainResult result = train(options_of(300), files_of({scratch.path()}));
-  EXPECT_EQ(result.merges[0], std::pair('a', 'a'));
+  EXPECT_EQ(result.merges[0], (std::pair<TokenId, TokenId>('a', 'a')));
   EXPECT_EQ(result.merge_counts[0], 3u);
   EXPECT_EQ(train(options_of(300), by_field).merges, result.merges);
 }
