@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <span>
 
+#include "tensor/activation.h"
 #include "tensor/dtype.h"
 #include "tensor/kv_page.h"
 
@@ -66,6 +67,12 @@ struct AttentionShape {
   KvLayout kv_layout() const { return {kv_dtype, n_kv_head, head_dim}; }
 };
 
+enum class RowPooling : int32_t { mean, max };
+
+struct RowRange {
+  int64_t first, n;
+};
+
 // Of n numbers, what choosing one by its softmax needs.
 struct SoftmaxStats {
   float largest;
@@ -113,6 +120,10 @@ struct Kernels {
   // y = gain * x / sqrt(mean(x^2) + eps) [* weight]. weight [width] or nullptr. y may be x.
   void (*rms_norm)(Device&, const float* x, int64_t ldx, float* y, int64_t ldy, int64_t n_rows,
                    int64_t n_groups, int64_t width, float eps, float gain, const float* weight);
+  // y = (x - mean) / sqrt(variance + eps) [* weight] [+ bias] of each row, its variance being the mean of the
+  // squares of x - mean. weight, bias [width] or nullptr. y may be x.
+  void (*layer_norm)(Device&, const float* x, int64_t ldx, float* y, int64_t ldy, int64_t n_rows,
+                     int64_t width, float eps, const float* weight, const float* bias);
   // Half-split rotation of n_heads heads in each row, in place. cos, sin: [*, head_dim/2].
   //   y1 = x1 cos + x2 sin,  y2 = x2 cos - x1 sin     (Llama's direction: negate the sin table)
   void (*rope)(Device&, float* x, int64_t ldx, std::span<const int32_t> positions, int64_t n_heads,
@@ -127,12 +138,21 @@ struct Kernels {
   void (*attention)(Device&, std::span<const SequenceRows> sequences, const AttentionShape& shape,
                     const float* q, int64_t ldq, float* y, int64_t ldy);
 
+  // y[i] [width] = mean or largest of rows ranges[i] of x, column by column; y rows follow each other. A mean
+  // is a sum in double, in the order of the rows; a NaN makes its column NaN; no rows give zeros. The same
+  // bits on every instruction set.
+  void (*pool_rows)(Device&, std::span<const RowRange> ranges, const float* x, int64_t ldx, int64_t width,
+                    RowPooling pooling, float* y);
+
   // --- elements ------------------------------------------------------------------------------------------
   void (*relu2)(Device&, float* x, int64_t n);  // x = max(x, 0)^2
   // y[m, i] = silu(x[m, i]) * x[m, width + i]; x rows 2 * width long, y rows width.
   void (*swiglu)(Device&, const float* x, float* y, int64_t n_rows, int64_t width);
   // y = a * x + b * y
   void (*scale_add)(Device&, float a, const float* x, float b, float* y, int64_t n);
+  // x[row, i] = activation(x[row, i] + bias[i]); bias [width] or nullptr.
+  void (*bias_activation)(Device&, float* x, int64_t ldx, int64_t n_rows, int64_t width, const float* bias,
+                          RowActivation activation);
   void (*softcap)(Device&, float* x, int64_t n, float cap);  // x = cap * tanh(x / cap)
   // Of host memory. scale > 0: the inverse of a temperature.
   SoftmaxStats (*softmax_stats)(Device&, const float* x, int64_t n, float scale);

@@ -10,6 +10,7 @@
 #include <cstdint>
 
 #include "kernels/int8.h"
+#include "tensor/activation.h"
 #include "tensor/dtype.h"
 #include "tensor/kv_page.h"
 
@@ -111,10 +112,13 @@ struct SimdBodies {
   void (*widen)(const void* source, DType dtype, int64_t first, int64_t n, float* target);
 
   void (*rms_norm)(const float* x, float* y, int64_t width, float eps, float gain, const float* weight);
+  void (*layer_norm)(const float* x, float* y, int64_t width, float eps, const float* weight,
+                     const float* bias);
   void (*rope)(float* x, int64_t n_heads, int64_t head_dim, const float* cos, const float* sin);
   void (*relu2)(float* x, int64_t n);
   void (*swiglu)(const float* gate, const float* up, float* y, int64_t n);
   void (*scale_add)(float a, const float* x, float b, float* y, int64_t n);
+  void (*bias_activation)(float* x, int64_t n, const float* bias, RowActivation activation);
   void (*softcap)(float* x, int64_t n, float cap);
   int64_t (*find_largest)(const float* x, int64_t n, float* largest);  // -1: see SoftmaxStats
   double (*sum_exponentials)(const float* x, int64_t n, float largest, float scale);
