@@ -10,7 +10,9 @@ namespace nanochat {
 
 namespace {
 
-float scale_of(int64_t head_dim) { return static_cast<float>(1.0 / std::sqrt(static_cast<double>(head_dim))); }
+float scale_of(int64_t head_dim) {
+  return static_cast<float>(1.0 / std::sqrt(static_cast<double>(head_dim)));
+}
 
 struct BertShape {
   int64_t n_layer, n_embd, n_head, mlp_hidden;
@@ -176,9 +178,11 @@ void check_encoder_config(const EncoderConfig& config, std::string_view file_nam
   if (!config.text && !config.vision) refuse("neither a text's nor an image's transformer");
   if (config.text) TowerChecks(*config.text, file_name).run();
   if (config.vision) TowerChecks(*config.vision, file_name).run();
-  const bool has_width = config.head == EncoderHead::projection || config.head == EncoderHead::token_projection;
+  const bool has_width =
+      config.head == EncoderHead::projection || config.head == EncoderHead::token_projection;
   if (has_width && (config.head_width < 1 || config.head_width > config_limit::kWidth.largest)) {
-    refuse(format_text("projection to {}, expected 1 to {}", config.head_width, config_limit::kWidth.largest));
+    refuse(
+        format_text("projection to {}, expected 1 to {}", config.head_width, config_limit::kWidth.largest));
   }
   if (config.text && (config.max_seq_length < 1 || config.max_seq_length > config.text->max_rows)) {
     refuse(format_text("texts of {} tokens, expected 1 to {}", config.max_seq_length, config.text->max_rows));
@@ -187,7 +191,8 @@ void check_encoder_config(const EncoderConfig& config, std::string_view file_nam
     int64_t width = config.head == EncoderHead::projection ? config.head_width : config.text->n_embd;
     for (const DenseConfig& dense : config.dense) {
       if (dense.n_inputs != width) {
-        refuse(format_text("{}: a dense layer of {} inputs, expected {}", dense.folder, dense.n_inputs, width));
+        refuse(
+            format_text("{}: a dense layer of {} inputs, expected {}", dense.folder, dense.n_inputs, width));
       }
       width = dense.n_outputs;
     }
@@ -218,9 +223,11 @@ EncoderConfig encoder_shape(std::string_view name) {
   if (name == "clip-vit-l14") return clip_config();
   throw Error(Status::invalid_argument)
       .subject("shape")
-      .say("'{}' is no shape of an encoder, expected minilm-l6, bert-base, e5-large, splade-base, colbert-base, "
-           "longformer-base, codet5p-110m or clip-vit-l14",
-           excerpt(name, 40));
+      .say(
+          "'{}' is no shape of an encoder, expected minilm-l6, bert-base, e5-large, splade-base, "
+          "colbert-base, "
+          "longformer-base, codet5p-110m or clip-vit-l14",
+          excerpt(name, 40));
 }
 
 }  // namespace nanochat

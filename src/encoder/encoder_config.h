@@ -78,23 +78,24 @@ struct EncoderConfig {
   TextPooling pooling = TextPooling::mean;
   int32_t end_token = -1;  // of pooling end_of_text: its first place; -1: the first place of the largest id
   EncoderHead head = EncoderHead::none;
-  int64_t head_width = 0;  // of a projection
+  int64_t head_width = 0;   // of a projection
+  std::string head_folder;  // of a token projection's matrix, if it has one of its own
   bool head_has_bias = false;
-  bool is_head_tied = false;    // sparse: the vocabulary's matrix is the embedding
+  bool is_head_tied = false;                            // sparse: the vocabulary's matrix is the embedding
   RowActivation head_activation = RowActivation::gelu;  // sparse
-  int32_t n_sparse_logs = 1;  // log(1 + x) this many times over
+  int32_t n_sparse_logs = 1;                            // log(1 + x) this many times over
   std::vector<DenseConfig> dense;
   bool is_normalized = false;
-  int64_t max_seq_length = 0;    // where texts are cut unless the caller says otherwise; <= text->max_rows
-  int64_t n_global_tokens = 0;   // Longformer: the first ones, unless the caller says otherwise
+  int64_t max_seq_length = 0;   // where texts are cut unless the caller says otherwise; <= text->max_rows
+  int64_t n_global_tokens = 0;  // Longformer: the first ones, unless the caller says otherwise
 
   bool operator==(const EncoderConfig&) const = default;
 };
 
-// config.json as Hugging Face writes it, by model_type: bert, roberta, xlm-roberta, camembert, longformer, t5,
-// codet5p_embedding, clip, clip_text_model, clip_vision_model. has_token_projection: the weights have ColBERT's
-// "linear.weight" of this many outputs, or 0. Throws config_invalid or format_unsupported naming file, field,
-// value and what was expected; a key that changes the maths and is not understood is refused by name.
+// config.json as Hugging Face writes it, by model_type: bert, roberta, xlm-roberta, camembert, longformer,
+// t5, codet5p_embedding, clip, clip_text_model, clip_vision_model. Throws config_invalid or
+// format_unsupported naming file, field, value and what was expected; a key that changes the maths and is not
+// understood is refused by name.
 EncoderConfig parse_encoder_config(const Json& document, std::string_view file_name);
 
 // Whether config.json is one of those.

