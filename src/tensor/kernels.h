@@ -55,6 +55,7 @@ struct SequenceRows {
   int64_t position;         // of first_row in the sequence; rows follow each other
   std::byte* const* pages;  // host array of device memory: pages[p / 64] has position p; see kv_page.h
   const float* previous;    // smear: the un-smeared embedding before first_row; nullptr at the start
+  int64_t n_keys = 0;       // attention: keys in the pages; 0: position + n_rows
 };
 
 struct AttentionShape {
@@ -63,6 +64,12 @@ struct AttentionShape {
   float scale;
   DType kv_dtype = DType::f32;  // of the pages: f32, bf16 or i8
   int64_t layer_offset = 0;     // of this layer's part in a page, in bytes
+  int64_t window_right = 0;     // and keys up to p + window_right; 0: causal; -1: to the last key
+  int64_t global_keys = 0;      // the first keys are seen by every query, whatever the windows
+  // [n_head][2 * bias_reach + 1]: added to the scaled score, by key - query clipped to +-bias_reach; or
+  // nullptr.
+  const float* bias = nullptr;
+  int64_t bias_reach = 0;
 
   KvLayout kv_layout() const { return {kv_dtype, n_kv_head, head_dim}; }
 };
@@ -132,7 +139,7 @@ struct Kernels {
   // their dtype.
   void (*kv_append)(Device&, std::span<const SequenceRows> sequences, const AttentionShape& shape,
                     const float* k, const float* v, int64_t ld);
-  // y[row] = softmax(scale * q k^T) v over the cached keys up to the row's own position, within the window.
+  // y[row] = softmax(scale * q k^T + bias) v over the cached keys that the row's position sees: at least one.
   // Keys are visited in blocks of fixed absolute position, in ascending order. q rows ldq apart, y rows ldy.
   // For pages of bf16 and i8 queries and softmax weights may be rounded to bf16.
   void (*attention)(Device&, std::span<const SequenceRows> sequences, const AttentionShape& shape,

@@ -37,9 +37,12 @@ struct AttentionTask {
   int64_t k_offset, v_offset;              // of this head's K and V in a page, in bytes
   int64_t k_scale_offset, v_scale_offset;  // i8
   int64_t position;                        // of the first row
-  int64_t n_rows, n_heads;     // heads share k and v
-  int64_t head_dim, window_left;
+  int64_t n_rows, n_heads;                 // heads share k and v
+  int64_t head_dim, window_left, window_right, global_keys;
+  int64_t n_keys;  // in the pages
   float scale;
+  const float* bias;  // of the unit's first head; those of the others follow
+  int64_t bias_reach;
   // A part of the work, for threads that would idle: what is computed of V and y, in places of head_dim, and
   // the scores that attention_scores() has left, [pages from the first that is seen][queries][64]; nullptr:
   // to be computed.
