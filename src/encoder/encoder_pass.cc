@@ -84,7 +84,8 @@ TowerPass::TowerPass(const Encoder& encoder, const TowerConfig& tower, const Tow
   }
   const int64_t n_pages = tower_sizes(tower, inputs).n_pages;
   const uint64_t page_bytes = tower_page_bytes(tower);
-  for (int64_t i = 0; i < n_pages; ++i) pages_.push_back(buffers.pages + static_cast<uint64_t>(i) * page_bytes);
+  for (int64_t i = 0; i < n_pages; ++i)
+    pages_.push_back(buffers.pages + static_cast<uint64_t>(i) * page_bytes);
 }
 
 void TowerPass::norm(const EncoderNorm& norm, const float* x, float* y, int64_t n_rows) {
@@ -125,8 +126,8 @@ void TowerPass::embed_images(std::span<const std::span<const float>> images) {
     device_.copy_to_device(rows, patches.data(), patches.size() * sizeof(float));
     float* const x = buffers_.x + inputs_[i].first_row * width;
     device_.copy(x, weights_.class_embedding, static_cast<size_t>(width) * sizeof(float));
-    apply_linear(device_, weights_.patches, {rows, patch_width, x + width, width, n_patches}, LinearOutput::store,
-                 RowActivation::none);
+    apply_linear(device_, weights_.patches, {rows, patch_width, x + width, width, n_patches},
+                 LinearOutput::store, RowActivation::none);
     for (int64_t position = 0; position <= n_patches; ++position)
       positions.push_back(static_cast<int32_t>(position));
   }
@@ -168,7 +169,8 @@ void TowerPass::feed_forward(const EncoderLayer& layer, const float* x) {
   const int64_t width = tower_.mlp_hidden, ld = layer.mlp_in.matrix.n;
   float* const hidden = buffers_.hidden;
   const RowActivation activation = tower_.is_gated ? RowActivation::none : tower_.activation;
-  apply_linear(device_, layer.mlp_in, {x, tower_.n_embd, hidden, ld, n_rows_}, LinearOutput::store, activation);
+  apply_linear(device_, layer.mlp_in, {x, tower_.n_embd, hidden, ld, n_rows_}, LinearOutput::store,
+               activation);
   if (tower_.is_gated) {
     kernels_.bias_activation(device_, hidden, ld, n_rows_, width, nullptr, tower_.activation);
     kernels_.multiply(device_, hidden, ld, hidden + width, ld, n_rows_, width);
@@ -199,7 +201,8 @@ void TowerPass::attend(size_t index) {
   for (size_t first = 0; first < inputs_.size();) {
     const size_t end = end_of_group(inputs_, first, n_most_pages_);
     attend_group(inputs_.subspan(first, end - first), shape);
-    if (n_global_rows_ > 0) global_row = attend_group_globally(inputs_.subspan(first, end - first), global_row);
+    if (n_global_rows_ > 0)
+      global_row = attend_group_globally(inputs_.subspan(first, end - first), global_row);
     first = end;
   }
   add_to_stream(layer.o, buffers_.attention, inner);
@@ -241,7 +244,8 @@ void TowerPass::project_globally(const EncoderLayer& layer) {
                LinearOutput::store, RowActivation::none);
 }
 
-// Replaces what the first tokens of each input got within their windows. Returns the next group's first global row.
+// Replaces what the first tokens of each input got within their windows. Returns the next group's first
+// global row.
 int64_t TowerPass::attend_group_globally(std::span<const InputRows> group, int64_t global_row) {
   const int64_t inner = tower_.attention_width();
   AttentionShape shape{tower_.n_head, tower_.n_head, tower_.head_dim, -1, tower_.attn_scale};
@@ -255,7 +259,8 @@ int64_t TowerPass::attend_group_globally(std::span<const InputRows> group, int64
   }
   kernels_.attention(device_, rows, shape, buffers_.global_q, inner, buffers_.global_y, inner);
   for (size_t i = 0; i < rows.size(); ++i) {
-    device_.copy(buffers_.attention + group[i].first_row * inner, buffers_.global_y + rows[i].first_row * inner,
+    device_.copy(buffers_.attention + group[i].first_row * inner,
+                 buffers_.global_y + rows[i].first_row * inner,
                  static_cast<size_t>(rows[i].n_rows * inner) * sizeof(float));
   }
   return global_row;

@@ -38,8 +38,8 @@ void apply_linear(Device& device, const EncoderLinear& linear, const LinearRows&
 
 class TowerPass {
  public:
-  TowerPass(const Encoder& encoder, const TowerConfig& tower, const TowerWeights& weights, const TowerBuffers& buffers,
-            std::span<const InputRows> inputs);
+  TowerPass(const Encoder& encoder, const TowerConfig& tower, const TowerWeights& weights,
+            const TowerBuffers& buffers, std::span<const InputRows> inputs);
 
   void embed_tokens(const TokenRows& tokens);
   void embed_images(std::span<const std::span<const float>> images);

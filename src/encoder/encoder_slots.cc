@@ -183,7 +183,9 @@ void add_sparse_head(const EncoderConfig& config, std::span<const std::string> n
   if (!config.is_head_tied) {
     list.matrix(prefix + "decoder.weight", {tower.vocab_size, tower.n_embd}, weights.vocabulary.matrix);
   }
-  const bool is_in_decoder = !contains(names, prefix + "bias") && contains(names, prefix + "decoder.bias");
+  // Both names are of one vector, except where nothing is tied.
+  const bool is_in_decoder =
+      contains(names, prefix + "decoder.bias") && (!config.is_head_tied || !contains(names, prefix + "bias"));
   list.vector(prefix + (is_in_decoder ? "decoder.bias" : "bias"), tower.vocab_size, weights.vocabulary.bias);
 }
 
