@@ -322,7 +322,8 @@ enum nanochat_pattern_values {
   NANOCHAT_PATTERN_NANOCHAT = 1,
   NANOCHAT_PATTERN_GPT2 = 2,
   NANOCHAT_PATTERN_CL100K = 3,
-  NANOCHAT_PATTERN_O200K = 4
+  NANOCHAT_PATTERN_O200K = 4,
+  NANOCHAT_PATTERN_LLAMA3 = 5
 };
 
 typedef struct nanochat_tokenizer_options {

@@ -15,7 +15,7 @@ constexpr int32_t kDefaultVocabSize = 32768;
 constexpr size_t kDefaultMaxTokens = 2048;
 
 SplitPattern import_pattern(int32_t pattern, const char* name) {
-  require_enum(pattern, NANOCHAT_PATTERN_O200K, name);
+  require_enum(pattern, NANOCHAT_PATTERN_LLAMA3, name);
   switch (pattern) {
     case NANOCHAT_PATTERN_GPT2:
       return SplitPattern::gpt2;
@@ -23,6 +23,8 @@ SplitPattern import_pattern(int32_t pattern, const char* name) {
       return SplitPattern::cl100k;
     case NANOCHAT_PATTERN_O200K:
       return SplitPattern::o200k;
+    case NANOCHAT_PATTERN_LLAMA3:
+      return SplitPattern::llama3;
     default:
       return SplitPattern::nanochat;
   }

@@ -19,7 +19,8 @@ namespace {
 const std::vector<std::pair<std::string, int32_t>> kPatterns = {{"nanochat", NANOCHAT_PATTERN_NANOCHAT},
                                                                 {"gpt2", NANOCHAT_PATTERN_GPT2},
                                                                 {"cl100k", NANOCHAT_PATTERN_CL100K},
-                                                                {"o200k", NANOCHAT_PATTERN_O200K}};
+                                                                {"o200k", NANOCHAT_PATTERN_O200K},
+                                                                {"llama3", NANOCHAT_PATTERN_LLAMA3}};
 
 struct Train {
   std::vector<std::string> inputs;
@@ -167,7 +168,7 @@ void add_train(CLI::App& group) {
   command->add_option("--vocab-size", train->vocab_size, "Tokens, the special ones included")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  command->add_option("--pattern", train->pattern, "How text is cut: nanochat, gpt2, cl100k or o200k")
+  command->add_option("--pattern", train->pattern, "How text is cut: nanochat, gpt2, cl100k, o200k or llama3")
       ->check(CLI::IsMember(names))
       ->capture_default_str();
   command->add_option("--output", train->output, "The file to write")

@@ -8,6 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "tokenizer/normalized_text.h"
+
 namespace nanochat {
 
 struct NormalizerStep {
@@ -23,6 +25,8 @@ class PipelineNormalizer {
   explicit PipelineNormalizer(std::vector<NormalizerStep> steps) : steps_(std::move(steps)) {}
   bool empty() const { return steps_.empty(); }
   std::string apply(std::string_view text) const;
+  // `result` keeps what the returned piece shows.
+  TextPiece apply(const TextPiece& piece, Trace trace, NormalizedText& result) const;
   // Of n_segments texts together that have text_bytes between them.
   size_t size_bound(size_t text_bytes, size_t n_segments) const;
 

@@ -4,8 +4,30 @@
 #include <utility>
 
 #include "base/error.h"
+#include "tokenizer/byte_alphabet.h"
+#include "tokenizer/unicode_classes.h"
 
 namespace nanochat {
+
+namespace {
+
+// Spaces at the beginning and at the end of a token's text, in which GPT-2's alphabet may write a space.
+std::pair<uint32_t, uint32_t> count_spaces(std::string_view text) {
+  const char32_t letter = byte_to_alphabet(' ');
+  uint32_t leading = 0, trailing = 0;
+  bool only_spaces = true;
+  for (size_t position = 0; position < text.size();) {
+    const ClassedChar c = classed_char_at(text, position);
+    position += c.length;
+    const bool is_space = c.codepoint == letter || c.is(kCharSpace);
+    only_spaces = only_spaces && is_space;
+    leading += only_spaces ? 1 : 0;
+    trailing = is_space ? trailing + 1 : 0;
+  }
+  return {leading, trailing};
+}
+
+}  // namespace
 
 TokenId Tokenizer::special_id(std::string_view text) const {
   for (const SpecialToken& special : specials()) {
@@ -41,6 +63,11 @@ PipelineTokenizer::PipelineTokenizer(TokenizerParts parts) : parts_(std::move(pa
     offsets_.push_back(bytes_.size());
   }
   bos_ = find_bos();
+  if (parts_.span_trim == SpanTrim::none) return;
+  for (TokenId id = 0; id <= largest; ++id) {
+    const bool is_token = kinds_[static_cast<size_t>(id)] != Kind::none;
+    space_counts_.push_back(is_token ? count_spaces(text(id)) : std::pair(0U, 0U));
+  }
 }
 
 // A file does not say which token begins a text. Its post-processor does, if it puts a special token there;
@@ -54,36 +81,89 @@ TokenId PipelineTokenizer::find_bos() const {
   return -1;
 }
 
-void PipelineTokenizer::encode_segment(std::string_view segment, SpecialsInText in_text,
-                                       std::vector<TokenId>& ids) const {
-  std::string rewritten;
-  if (!parts_.normalizer.empty()) segment = rewritten = parts_.normalizer.apply(segment);
-  std::vector<AddedTokens::Segment> segments;
-  added_.split_normalized(segment, in_text, segments);
-  for (const AddedTokens::Segment& part : segments) {
-    if (part.id >= 0) {
-      ids.push_back(part.id);
-    } else {
-      parts_.pre_tokenizer.split(
-          part.text, [&](std::string_view piece) { parts_.model->encode_piece(piece, ids, nullptr); });
+// Ids and, if they are wanted, their spans in `original`.
+struct PipelineTokenizer::Output {
+  std::string_view original;
+  std::vector<TokenId>& ids;
+  std::vector<TokenSpan>* spans;
+
+  Trace trace() const { return spans ? Trace::on : Trace::off; }
+  void add(TokenId id, TokenSpan span) const {
+    ids.push_back(id);
+    if (spans) spans->push_back(span);
+  }
+  void add_without_text(const std::vector<TokenId>& added) const {
+    ids.insert(ids.end(), added.begin(), added.end());
+    if (spans) spans->insert(spans->end(), added.size(), TokenSpan{0, 0});
+  }
+  // Of the ids from `first` on, whose spans are those within `piece`.
+  void trace_piece(const TextPiece& piece, size_t first) const {
+    for (size_t i = first; i < spans->size(); ++i) {
+      TokenSpan& span = (*spans)[i];
+      span = widen_to_characters(original, piece.origin(span.begin, span.end));
     }
+  }
+};
+
+void PipelineTokenizer::encode_segment(const TextPiece& segment, SpecialsInText in_text,
+                                       const Output& output) const {
+  NormalizedText rewritten;
+  const TextPiece normalized = parts_.normalizer.apply(segment, output.trace(), rewritten);
+  std::vector<AddedTokens::Segment> parts;
+  added_.split_normalized(normalized.text, in_text, parts);
+  for (const AddedTokens::Segment& part : parts) {
+    const auto begin = static_cast<size_t>(part.text.data() - normalized.text.data());
+    const size_t end = begin + part.text.size();
+    if (part.id >= 0) {
+      output.add(part.id, normalized.origin(begin, end));
+      continue;
+    }
+    const size_t first = output.spans ? output.spans->size() : 0;
+    if (const SplitRules* rules = parts_.pre_tokenizer.only_rules()) {
+      parts_.model->encode_text(*rules, part.text, output.ids, output.spans);
+      if (output.spans) output.trace_piece(normalized.part(begin, end), first);
+      continue;
+    }
+    parts_.pre_tokenizer.split(normalized.part(begin, end), output.trace(), [&](const TextPiece& piece) {
+      const size_t first_of_piece = output.spans ? output.spans->size() : 0;
+      parts_.model->encode_piece(piece.text, output.ids, output.spans);
+      if (output.spans) output.trace_piece(piece, first_of_piece);
+    });
   }
 }
 
-void PipelineTokenizer::encode(std::string_view text, const EncodeOptions& options,
-                               std::vector<TokenId>& ids) const {
+// As the library counts: a token's own spaces, at most as many as its span has room for.
+void PipelineTokenizer::trim_spans(const Output& output, size_t first_id, size_t first_span) const {
+  for (size_t i = 0; first_id + i < output.ids.size(); ++i) {
+    const auto id = static_cast<size_t>(output.ids[first_id + i]);
+    size_t leading = space_counts_[id].first;
+    const size_t trailing = space_counts_[id].second;
+    TokenSpan& span = (*output.spans)[first_span + i];
+    const bool may_be_added = parts_.span_trim == SpanTrim::spaces_but_the_first;
+    if (may_be_added && leading == 1 && (i == 0 || span.begin == 0)) leading = 0;
+    span.begin = std::min(span.begin + leading, span.end);
+    if (span.end >= trailing) span.end = std::max(span.end - trailing, span.begin);
+  }
+}
+
+void PipelineTokenizer::encode(std::string_view text, const EncodeOptions& options, std::vector<TokenId>& ids,
+                               std::vector<TokenSpan>* spans) const {
+  const Output output{text, ids, spans};
   const bool add = options.add == AddSpecials::yes;
-  if (add) ids.insert(ids.end(), parts_.prefix.begin(), parts_.prefix.end());
+  if (add) output.add_without_text(parts_.prefix);
+  const size_t first_id = ids.size(), first_span = spans ? spans->size() : 0;
   std::vector<AddedTokens::Segment> segments;
   added_.split_raw(text, options.in_text, segments);
   for (const AddedTokens::Segment& segment : segments) {
+    const auto begin = static_cast<size_t>(segment.text.data() - text.data());
     if (segment.id >= 0) {
-      ids.push_back(segment.id);
+      output.add(segment.id, {begin, begin + segment.text.size()});
     } else {
-      encode_segment(segment.text, options.in_text, ids);
+      encode_segment({segment.text, begin}, options.in_text, output);
     }
   }
-  if (add) ids.insert(ids.end(), parts_.suffix.begin(), parts_.suffix.end());
+  if (spans && parts_.span_trim != SpanTrim::none) trim_spans(output, first_id, first_span);
+  if (add) output.add_without_text(parts_.suffix);
 }
 
 PipelineTokenizer::Kind PipelineTokenizer::kind(TokenId id) const {
@@ -118,7 +198,18 @@ std::string PipelineTokenizer::token_bytes(TokenId id, bool is_first, bool skip_
   return parts_.decoder.decode(text(id), true);
 }
 
+std::string PipelineTokenizer::last_token_bytes(TokenId id, bool is_first, bool skip_specials) const {
+  const Kind of_id = kind(id);
+  const bool raw = of_id != Kind::model && !parts_.decodes_added;
+  if (!parts_.decoder.differs_at_end() || raw) return token_bytes(id, is_first, skip_specials);
+  if (of_id == Kind::special && skip_specials) return {};
+  return parts_.decoder.decode_last(text(id), is_first);
+}
+
 std::string PipelineTokenizer::decode(std::span<const TokenId> ids, bool skip_specials) const {
+  if (parts_.decoder.differs_at_end() || parts_.decoder.drops_repeats()) {
+    return decode_in_context(ids, skip_specials);
+  }
   std::string result;
   bool is_first = true;
   for (const TokenId id : ids) {
@@ -129,6 +220,21 @@ std::string PipelineTokenizer::decode(std::span<const TokenId> ids, bool skip_sp
       result += bytes_after_first(id);
     }
     is_first = false;
+  }
+  return result;
+}
+
+// For decoders to which a token's neighbours matter.
+std::string PipelineTokenizer::decode_in_context(std::span<const TokenId> ids, bool skip_specials) const {
+  std::vector<TokenId> kept;
+  for (const TokenId id : ids) {
+    if (kind(id) == Kind::special && skip_specials) continue;
+    if (!drops_repeats() || kept.empty() || kept.back() != id) kept.push_back(id);
+  }
+  std::string result;
+  for (size_t i = 0; i < kept.size(); ++i) {
+    result +=
+        i + 1 < kept.size() ? token_bytes(kept[i], i == 0, false) : last_token_bytes(kept[i], i == 0, false);
   }
   return result;
 }

@@ -11,12 +11,6 @@ namespace {
 
 using Step = PreTokenizerStep;
 
-struct Span {
-  size_t begin;
-  size_t end;
-  bool is_match;
-};
-
 // A character of a piece. After a ByteLevel step each byte is one character of GPT-2's alphabet: byte 0xB2 is
 // then the character U+00B2, a number.
 ClassedChar character_at(std::string_view text, size_t position, bool byte_level) {
@@ -49,9 +43,54 @@ size_t match_length(const Step& step, std::string_view text, size_t position, bo
   return 0;
 }
 
-// Matches and the gaps between them, one after another, covering the text.
-std::vector<Span> find_spans(const Step& step, std::string_view text, bool byte_level) {
-  std::vector<Span> spans;
+// Turns matches and gaps, which come one after another and cover the text, into pieces. What may still grow
+// waits.
+template <class Emit>
+class Behaving {
+ public:
+  Behaving(const Step& step, const Emit& emit) : step_(step), emit_(emit) {}
+
+  void add(size_t begin, size_t end, bool is_match) {
+    using Behavior = Step::Behavior;
+    is_match = is_match != step_.inverted;
+    switch (step_.behavior) {
+      case Behavior::isolated:
+        return emit_(begin, end);
+      case Behavior::removed:
+        if (!is_match) emit_(begin, end);
+        return;
+      case Behavior::contiguous:
+        return join(begin, end, is_match, is_match == waiting_is_match_);
+      case Behavior::merged_with_previous:
+        return join(begin, end, is_match, is_match && !waiting_is_match_);
+      case Behavior::merged_with_next:
+        return join(begin, end, is_match, !is_match && waiting_is_match_);
+    }
+  }
+  void finish() {
+    if (waits_) emit_(begin_, end_);
+  }
+
+ private:
+  void join(size_t begin, size_t end, bool is_match, bool to_waiting) {
+    if (!waits_ || !to_waiting) {
+      finish();
+      begin_ = begin;
+    }
+    end_ = end;
+    waiting_is_match_ = is_match;
+    waits_ = true;
+  }
+
+  const Step& step_;
+  const Emit& emit_;
+  size_t begin_ = 0, end_ = 0;
+  bool waits_ = false, waiting_is_match_ = false;
+};
+
+template <class Emit>
+void find_pieces(const Step& step, std::string_view text, bool byte_level, const Emit& emit) {
+  Behaving<Emit> behaving(step, emit);
   size_t gap = 0, position = 0;
   while (position < text.size()) {
     const size_t length = match_length(step, text, position, byte_level);
@@ -59,86 +98,52 @@ std::vector<Span> find_spans(const Step& step, std::string_view text, bool byte_
       position += character_at(text, position, byte_level).length;
       continue;
     }
-    if (gap < position) spans.push_back({gap, position, step.inverted});
-    spans.push_back({position, position + length, !step.inverted});
+    if (gap < position) behaving.add(gap, position, false);
+    behaving.add(position, position + length, true);
     position += length;
     gap = position;
   }
-  if (gap < position) spans.push_back({gap, position, step.inverted});
-  return spans;
-}
-
-void merge_with_previous(std::vector<Span>& spans) {
-  std::vector<Span> merged;
-  for (const Span& span : spans) {
-    if (span.is_match && !merged.empty() && !merged.back().is_match) {
-      merged.back().end = span.end;
-      merged.back().is_match = true;
-    } else {
-      merged.push_back(span);
-    }
-  }
-  spans = std::move(merged);
-}
-
-void merge_with_next(std::vector<Span>& spans) {
-  std::vector<Span> merged;
-  for (size_t i = spans.size(); i-- > 0;) {
-    if (spans[i].is_match && !merged.empty() && !merged.back().is_match) {
-      merged.back().begin = spans[i].begin;
-      merged.back().is_match = true;
-    } else {
-      merged.push_back(spans[i]);
-    }
-  }
-  std::reverse(merged.begin(), merged.end());
-  spans = std::move(merged);
-}
-
-void apply_behavior(Step::Behavior behavior, std::vector<Span>& spans) {
-  switch (behavior) {
-    case Step::Behavior::isolated:
-      return;
-    case Step::Behavior::removed:
-      std::erase_if(spans, [](const Span& span) { return span.is_match; });
-      return;
-    case Step::Behavior::contiguous: {
-      std::vector<Span> merged;
-      for (const Span& span : spans) {
-        if (!merged.empty() && merged.back().is_match == span.is_match) {
-          merged.back().end = span.end;
-        } else {
-          merged.push_back(span);
-        }
-      }
-      spans = std::move(merged);
-      return;
-    }
-    case Step::Behavior::merged_with_previous:
-      return merge_with_previous(spans);
-    case Step::Behavior::merged_with_next:
-      return merge_with_next(spans);
-  }
+  if (gap < position) behaving.add(gap, position, false);
+  behaving.finish();
 }
 
 }  // namespace
 
-std::vector<std::string> PreTokenizer::split_in_steps(std::string_view text) const {
-  std::vector<std::string> pieces;
-  if (!text.empty()) pieces.emplace_back(text);
-  bool byte_level = false;
-  for (const Step& step : steps_) {
-    std::vector<std::string> next;
-    for (std::string& piece : pieces) {
-      if (step.space_before && piece.front() != ' ') piece.insert(0, 1, ' ');
-      std::vector<Span> spans = find_spans(step, piece, byte_level);
-      apply_behavior(step.behavior, spans);
-      for (const Span& span : spans) next.push_back(piece.substr(span.begin, span.end - span.begin));
-    }
-    pieces = std::move(next);
-    byte_level = byte_level || step.to_byte_level;
+// Each piece of a step walks through the steps after it before the next one is looked for, so that nothing is
+// collected. A step that rewrites keeps its piece in a text of its own.
+class PreTokenizer::Splitting {
+ public:
+  Splitting(const std::vector<PreTokenizerStep>& steps, Trace trace, Visitor visitor)
+      : steps_(steps), trace_(trace), visitor_(visitor), rewritten_(steps.size()) {}
+
+  void run(size_t level, TextPiece piece, bool byte_level) {
+    if (piece.empty()) return;
+    if (level == steps_.size()) return visitor_.call(visitor_.self, piece);
+    const PreTokenizerStep& step = steps_[level];
+    if (step.space_before && piece.text.front() != ' ') piece = with_space(piece, rewritten_[level]);
+    const bool next_byte_level = byte_level || step.to_byte_level;
+    if (step.find == PreTokenizerStep::Find::nothing) return run(level + 1, piece, next_byte_level);
+    find_pieces(step, piece.text, byte_level,
+                [&](size_t begin, size_t end) { run(level + 1, piece.part(begin, end), next_byte_level); });
   }
-  return pieces;
+
+ private:
+  TextPiece with_space(const TextPiece& piece, NormalizedText& text) const {
+    text.start(piece, trace_);
+    const size_t first = classed_char_at(piece.text, 0).length;
+    text.replace(first, " " + std::string(piece.text.substr(0, first)));
+    text.keep(piece.text.size() - first);
+    return text.view();
+  }
+
+  const std::vector<PreTokenizerStep>& steps_;
+  const Trace trace_;
+  const Visitor visitor_;
+  std::vector<NormalizedText> rewritten_;  // one for each step
+};
+
+void PreTokenizer::split_in_steps(const TextPiece& piece, Trace trace, Visitor visitor) const {
+  Splitting(steps_, trace, visitor).run(0, piece, false);
 }
 
 bool PreTokenizer::is_byte_level() const {

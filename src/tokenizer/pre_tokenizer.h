@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "tokenizer/normalized_text.h"
 #include "tokenizer/split_scanner.h"
 
 namespace nanochat {
@@ -37,30 +38,39 @@ class PreTokenizer {
   PreTokenizer() = default;
   explicit PreTokenizer(std::vector<PreTokenizerStep> steps) : steps_(std::move(steps)) {}
 
-  // Calls visit(piece) for each piece, none of them empty. Pieces are the text's own bytes, never the
-  // alphabet.
+  // Calls visit(const TextPiece&) for each piece, none of them empty. Pieces are the text's own bytes, never
+  // the alphabet. A piece is gone when visit returns.
   template <class Visit>
-  void split(std::string_view text, const Visit& visit) const {
-    if (is_one_split()) {
-      for (size_t begin = 0; begin < text.size();) {
-        const size_t end = piece_end(*steps_[0].rules, text, begin);
-        visit(text.substr(begin, end - begin));
+  void split(const TextPiece& piece, Trace trace, const Visit& visit) const {
+    if (const SplitRules* rules = only_rules()) {
+      for (size_t begin = 0; begin < piece.text.size();) {
+        const size_t end = piece_end(*rules, piece.text, begin);
+        visit(piece.part(begin, end));
         begin = end;
       }
       return;
     }
-    for (const std::string& piece : split_in_steps(text)) visit(std::string_view(piece));
+    split_in_steps(piece, trace, {&visit, [](const void* self, const TextPiece& found) {
+                                    (*static_cast<const Visit*>(self))(found);
+                                  }});
   }
 
+  // The split rule, if one is all there is: GPT-2's and nanochat's case.
+  const SplitRules* only_rules() const {
+    const bool is_one = steps_.size() == 1 && steps_[0].find == PreTokenizerStep::Find::rules &&
+                        steps_[0].behavior == PreTokenizerStep::Behavior::isolated && !steps_[0].space_before;
+    return is_one ? steps_[0].rules : nullptr;
+  }
   bool is_byte_level() const;
   size_t size_bound(size_t text_bytes) const;  // of all pieces together
 
  private:
-  bool is_one_split() const {  // GPT-2's and nanochat's case: no copies
-    return steps_.size() == 1 && steps_[0].find == PreTokenizerStep::Find::rules &&
-           steps_[0].behavior == PreTokenizerStep::Behavior::isolated && !steps_[0].space_before;
-  }
-  std::vector<std::string> split_in_steps(std::string_view text) const;
+  struct Visitor {
+    const void* self;
+    void (*call)(const void* self, const TextPiece& piece);
+  };
+  class Splitting;
+  void split_in_steps(const TextPiece& piece, Trace trace, Visitor visitor) const;
 
   std::vector<PreTokenizerStep> steps_;
 };
