@@ -14,8 +14,6 @@ namespace nanochat {
 
 namespace {
 
-constexpr size_t kMostColumnBlocks = 16;  // 2048 outputs
-
 size_t size_of(int64_t n) { return static_cast<size_t>(n); }
 
 std::string_view form_name(EmbeddingForm form) {
@@ -31,6 +29,16 @@ void require_finite(const FusionInput& input, std::span<const float> values) {
     if (!std::isfinite(values[i])) {
       throw refusal(input).say("{}: value {} is {}, expected a finite number", input.id, i, values[i]);
     }
+  }
+}
+
+// Signs of the outputs for input i: a column of few blocks, so block by block.
+void draw_signs(uint32_t number, uint32_t i, std::span<uint64_t> column) {
+  for (size_t word = 0; word < column.size(); word += 2) {
+    const auto block = philox4x32({static_cast<uint32_t>(word / 2), 0, i, number},
+                                  {static_cast<uint32_t>(FusionProjection::kProjectionSeed), 0});
+    column[word] = uint64_t{block[1]} << 32 | block[0];
+    if (word + 1 < column.size()) column[word + 1] = uint64_t{block[3]} << 32 | block[2];
   }
 }
 
@@ -61,18 +69,11 @@ std::vector<float> read_tensor(const SafetensorsFile& file, std::string_view nam
 FusionProjection::FusionProjection(const FusionInput& input) : input_(input) {
   const bool has_width = input.native_dim == input.fusion_dim;
   if (has_width && (input.form == EmbeddingForm::dense || input.form == EmbeddingForm::tokens)) return;
-  const auto n_blocks = size_of((input.fusion_dim + 127) / 128);
-  if (n_blocks > kMostColumnBlocks) throw_internal("a projection has 2048 outputs at most");
   words_per_column_ = size_of((input.fusion_dim + 63) / 64);
   signs_.resize(size_of(input.native_dim) * words_per_column_);
-  std::array<std::array<uint32_t, 4>, kMostColumnBlocks> blocks;
   for (size_t i = 0; i < size_of(input.native_dim); ++i) {
-    const uint64_t stream = static_cast<uint64_t>(input.number) << 32 | i;
-    philox4x32_blocks(kProjectionSeed, stream, 0, std::span(blocks).first(n_blocks));
-    for (size_t word = 0; word < words_per_column_; ++word) {
-      const auto& block = blocks[word / 2];
-      signs_[i * words_per_column_ + word] = uint64_t{block[word % 2 * 2 + 1]} << 32 | block[word % 2 * 2];
-    }
+    const std::span<uint64_t> column(signs_.data() + i * words_per_column_, words_per_column_);
+    draw_signs(static_cast<uint32_t>(input.number), static_cast<uint32_t>(i), column);
   }
 }
 

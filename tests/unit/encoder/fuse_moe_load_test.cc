@@ -1,6 +1,10 @@
 // FuseMoE on disk: what is written comes back, and what is wrong is refused by name.
+#include <atomic>
+#include <thread>
+
 #include "encoder/fuse_moe.h"
 #include "unit/io/scratch_folder.h"
+#include "unit/memory/counting_memory.h"
 #include "unit/model/model_fixture.h"
 
 namespace nanochat::testing {
@@ -162,6 +166,38 @@ TEST(FuseMoeLoad, RefusesABudgetThatIsOneByteTooSmallAndTakesNothing) {
     EXPECT_EQ(error.status(), Status::budget_exceeded);
   }
   EXPECT_EQ(device->memory().stats().used_bytes, 0u);
+}
+
+// Every allocation of the device that a load and a pass make, failing in turn.
+TEST(FuseMoeLoad, LeavesNothingWhereverAnAllocationFails) {
+  for (int64_t n = 0;; ++n) {
+    const auto raw = std::make_shared<CountingMemory>();
+    const auto device = make_device("", 2, 0, raw);
+    raw->fail_at(n);
+    try {
+      fuse_expected(*FuseMoe::load(device, kSmall, {}, {}));
+      EXPECT_GE(n, 2);
+      break;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.status(), Status::out_of_memory);
+      EXPECT_EQ(device->memory().stats().used_bytes, 0u) << n;
+    }
+    ASSERT_LT(n, 20);
+  }
+}
+
+TEST(FuseMoe, AnswersSeveralThreadsAtOnce) {
+  const auto model = FuseMoe::load(make_device(), kSmall, {}, {});
+  const std::vector<float> expected = fuse_expected(*model).values;
+  std::atomic<int> n_same{0};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&] {
+      for (int n = 0; n < 20; ++n) n_same += same_bits(fuse_expected(*model).values, expected) ? 1 : 0;
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(n_same, 80);
 }
 
 }  // namespace
