@@ -66,30 +66,6 @@ void check_specials(const std::vector<SpecialToken>& specials, const Vocabulary&
   }
 }
 
-// Any two tokens that make a token when put together may merge, with that token's rank: tiktoken looks at the
-// bytes only. There are about as many such pairs as tokens, so they are listed once.
-std::vector<BpeMerge> implied_merges(const Vocabulary& vocabulary) {
-  std::vector<BpeMerge> merges;
-  std::vector<uint64_t> powers{1};  // of kHashBase
-  for (TokenId id = 0; id < vocabulary.size(); ++id) {
-    if (!vocabulary.has(id)) continue;
-    const std::string_view text = vocabulary.text(id);
-    const uint64_t whole = Vocabulary::hash(text);
-    powers.resize(std::max(powers.size(), text.size() + 1));
-    for (size_t n = 1; n <= text.size(); ++n) powers[n] = powers[n - 1] * Vocabulary::kHashBase;
-    uint64_t prefix = 0;
-    for (size_t cut = 1; cut < text.size(); ++cut) {
-      prefix = Vocabulary::hash_step(prefix, text[cut - 1]);
-      const TokenId left = vocabulary.find(text.substr(0, cut), prefix);
-      if (left < 0) continue;
-      const uint64_t rest = whole - prefix * powers[text.size() - cut];
-      const TokenId right = vocabulary.find(text.substr(cut), rest);
-      if (right >= 0) merges.push_back({left, right, static_cast<uint32_t>(id), id});
-    }
-  }
-  return merges;
-}
-
 std::string pipeline_json(SplitPattern pattern, const std::vector<SpecialToken>& specials) {
   const Json byte_level = {
       {"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", false}};
@@ -144,10 +120,7 @@ std::shared_ptr<const Tokenizer> make_ranked_bpe(const std::vector<Vocabulary::E
   parts.pre_tokenizer = PreTokenizer({split});
   parts.decoder = TokenDecoder({{DecoderStep::Kind::byte_level, {}, {}, 0}});
   parts.json_without_model = pipeline_json(pattern, sorted);
-  BpeOptions options;
-  options.whole_piece_first = true;
-  std::vector<BpeMerge> merges = implied_merges(vocabulary);
-  parts.model = std::make_unique<BpeModel>(std::move(vocabulary), std::move(merges), options);
+  parts.model = std::make_unique<BpeModel>(std::move(vocabulary));
   return std::make_shared<PipelineTokenizer>(std::move(parts));
 }
 

@@ -118,10 +118,16 @@ void PipelineTokenizer::encode_segment(const TextPiece& segment, SpecialsInText 
       output.add(part.id, normalized.origin(begin, end));
       continue;
     }
+    const size_t first = output.spans ? output.spans->size() : 0;
+    if (const SplitRules* rules = parts_.pre_tokenizer.only_rules()) {
+      parts_.model->encode_text(*rules, part.text, output.ids, output.spans);
+      if (output.spans) output.trace_piece(normalized.part(begin, end), first);
+      continue;
+    }
     parts_.pre_tokenizer.split(normalized.part(begin, end), output.trace(), [&](const TextPiece& piece) {
-      const size_t first = output.spans ? output.spans->size() : 0;
+      const size_t first_of_piece = output.spans ? output.spans->size() : 0;
       parts_.model->encode_piece(piece.text, output.ids, output.spans);
-      if (output.spans) output.trace_piece(piece, first);
+      if (output.spans) output.trace_piece(piece, first_of_piece);
     });
   }
 }

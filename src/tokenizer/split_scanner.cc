@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "tokenizer/ascii_scanner.h"
 #include "tokenizer/unicode_classes.h"
 
 namespace nanochat {
@@ -14,7 +15,8 @@ constexpr uint16_t kWordRest = kCharLower | kCharUncased | kCharMark;   // [\p{L
 // Each member tries one alternative of a pattern at `begin` and gives its end, or `begin` if it fails.
 class Scanner {
  public:
-  Scanner(const SplitRules& rules, std::string_view text) : rules_(rules), text_(text) {}
+  Scanner(const SplitRules& rules, std::string_view text)
+      : rules_(rules), text_(text), classes_(CharClasses::table()) {}
 
   // Whether any piece so far might have been another one had the text gone on.
   bool has_seen_the_end() const { return has_seen_the_end_; }
@@ -32,7 +34,7 @@ class Scanner {
 
  private:
   ClassedChar at(size_t position) {
-    const ClassedChar c = classed_char_at(text_, position);
+    const ClassedChar c = classed_char_at(classes_, text_, position);
     has_seen_the_end_ |= c.length == 1 && c.codepoint == 0xfffd && text_.size() - position < 4;
     return c;
   }
@@ -171,6 +173,7 @@ class Scanner {
 
   const SplitRules& rules_;
   std::string_view text_;
+  const CharClasses& classes_;
   bool has_seen_the_end_ = false;
 };
 
@@ -265,8 +268,36 @@ bool split_pattern_from_name(std::string_view name, SplitPattern& pattern) {
   return false;
 }
 
+template <const SplitRules& kRules>
+size_t scan_pieces(std::string_view text, size_t begin, std::span<size_t> ends) {
+  const AsciiScanner<kRules> ascii(text);
+  Scanner scanner(kRules, text);
+  size_t n = 0;
+  for (; n < ends.size() && begin < text.size(); ++n) {
+    size_t end = ascii.piece(begin);
+    if (end == begin) end = scanner.piece(begin);
+    ends[n] = begin = end;
+  }
+  return n;
+}
+
+size_t find_piece_ends(const SplitRules& rules, std::string_view text, size_t begin, std::span<size_t> ends) {
+  if (&rules == &kGpt2) return scan_pieces<kGpt2>(text, begin, ends);
+  if (&rules == &kCl100k) return scan_pieces<kCl100k>(text, begin, ends);
+  if (&rules == &kO200k) return scan_pieces<kO200k>(text, begin, ends);
+  if (&rules == &kNanochat) return scan_pieces<kNanochat>(text, begin, ends);
+  if (&rules == &kLlama3) return scan_pieces<kLlama3>(text, begin, ends);
+  if (&rules == &kQwen2) return scan_pieces<kQwen2>(text, begin, ends);
+  Scanner scanner(rules, text);
+  size_t n = 0;
+  for (; n < ends.size() && begin < text.size(); ++n) ends[n] = begin = scanner.piece(begin);
+  return n;
+}
+
 size_t piece_end(const SplitRules& rules, std::string_view text, size_t begin) {
-  return Scanner(rules, text).piece(begin);
+  size_t end = begin;
+  find_piece_ends(rules, text, begin, {&end, 1});
+  return end;
 }
 
 size_t final_pieces_end(const SplitRules& rules, std::string_view text) {

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string_view>
 
 #include "tokenizer/tokenizer.h"
@@ -38,6 +39,10 @@ const SplitRules* find_split_rules(std::string_view pattern_text);
 // A text for tokenizer.json which means the same in the regular expressions of the Hugging Face library:
 // there {1,3}+ is not possessive but repeats.
 std::string_view json_pattern_text(SplitPattern pattern);
+
+// The ends of the pieces from `begin` on, as many as there is room for; how many were found, 0 only at the
+// end of the text. The fast way through a long text.
+size_t find_piece_ends(const SplitRules& rules, std::string_view text, size_t begin, std::span<size_t> ends);
 
 // Where the piece that starts at `begin` < text.size() ends.
 size_t piece_end(const SplitRules& rules, std::string_view text, size_t begin);

@@ -8,9 +8,12 @@ namespace nanochat {
 
 namespace {
 
+// Goes on over a second text, so that two need not be joined to be looked for.
 uint64_t hash_of(std::string_view left, std::string_view right) {
-  uint64_t hash = Vocabulary::hash(left);
-  for (const char c : right) hash = Vocabulary::hash_step(hash, c);
+  uint64_t hash = 0;
+  for (const std::string_view text : {left, right}) {
+    for (const char c : text) hash = hash * 0x9e3779b97f4a7c15u + static_cast<uint8_t>(c) + 1;
+  }
   hash ^= hash >> 32;
   hash *= 0xd6e8feb86659fd93u;
   return hash ^ hash >> 29;
