@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <span>
 
+#include "tensor/activation.h"
 #include "tensor/dtype.h"
 #include "tensor/kv_page.h"
 
@@ -54,6 +55,7 @@ struct SequenceRows {
   int64_t position;         // of first_row in the sequence; rows follow each other
   std::byte* const* pages;  // host array of device memory: pages[p / 64] has position p; see kv_page.h
   const float* previous;    // smear: the un-smeared embedding before first_row; nullptr at the start
+  int64_t n_keys = 0;       // attention: keys in the pages; 0: position + n_rows
 };
 
 struct AttentionShape {
@@ -62,8 +64,20 @@ struct AttentionShape {
   float scale;
   DType kv_dtype = DType::f32;  // of the pages: f32, bf16 or i8
   int64_t layer_offset = 0;     // of this layer's part in a page, in bytes
+  int64_t window_right = 0;     // and keys up to p + window_right; 0: causal; -1: to the last key
+  int64_t global_keys = 0;      // the first keys are seen by every query, whatever the windows
+  // [n_head][2 * bias_reach + 1]: added to the scaled score, by key - query clipped to +-bias_reach; or
+  // nullptr.
+  const float* bias = nullptr;
+  int64_t bias_reach = 0;
 
   KvLayout kv_layout() const { return {kv_dtype, n_kv_head, head_dim}; }
+};
+
+enum class RowPooling : int32_t { mean, max };
+
+struct RowRange {
+  int64_t first, n;
 };
 
 // Of n numbers, what choosing one by its softmax needs.
@@ -113,6 +127,10 @@ struct Kernels {
   // y = gain * x / sqrt(mean(x^2) + eps) [* weight]. weight [width] or nullptr. y may be x.
   void (*rms_norm)(Device&, const float* x, int64_t ldx, float* y, int64_t ldy, int64_t n_rows,
                    int64_t n_groups, int64_t width, float eps, float gain, const float* weight);
+  // y = (x - mean) / sqrt(variance + eps) [* weight] [+ bias] of each row, its variance being the mean of the
+  // squares of x - mean. weight, bias [width] or nullptr. y may be x.
+  void (*layer_norm)(Device&, const float* x, int64_t ldx, float* y, int64_t ldy, int64_t n_rows,
+                     int64_t width, float eps, const float* weight, const float* bias);
   // Half-split rotation of n_heads heads in each row, in place. cos, sin: [*, head_dim/2].
   //   y1 = x1 cos + x2 sin,  y2 = x2 cos - x1 sin     (Llama's direction: negate the sin table)
   void (*rope)(Device&, float* x, int64_t ldx, std::span<const int32_t> positions, int64_t n_heads,
@@ -121,11 +139,17 @@ struct Kernels {
   // their dtype.
   void (*kv_append)(Device&, std::span<const SequenceRows> sequences, const AttentionShape& shape,
                     const float* k, const float* v, int64_t ld);
-  // y[row] = softmax(scale * q k^T) v over the cached keys up to the row's own position, within the window.
+  // y[row] = softmax(scale * q k^T + bias) v over the cached keys that the row's position sees: at least one.
   // Keys are visited in blocks of fixed absolute position, in ascending order. q rows ldq apart, y rows ldy.
   // For pages of bf16 and i8 queries and softmax weights may be rounded to bf16.
   void (*attention)(Device&, std::span<const SequenceRows> sequences, const AttentionShape& shape,
                     const float* q, int64_t ldq, float* y, int64_t ldy);
+
+  // y[i] [width] = mean or largest of rows ranges[i] of x, column by column; y rows follow each other. A mean
+  // is a sum in double, in the order of the rows; a NaN makes its column NaN; no rows give zeros. The same
+  // bits on every instruction set.
+  void (*pool_rows)(Device&, std::span<const RowRange> ranges, const float* x, int64_t ldx, int64_t width,
+                    RowPooling pooling, float* y);
 
   // --- elements ------------------------------------------------------------------------------------------
   void (*relu2)(Device&, float* x, int64_t n);  // x = max(x, 0)^2
@@ -133,6 +157,9 @@ struct Kernels {
   void (*swiglu)(Device&, const float* x, float* y, int64_t n_rows, int64_t width);
   // y = a * x + b * y
   void (*scale_add)(Device&, float a, const float* x, float b, float* y, int64_t n);
+  // x[row, i] = activation(x[row, i] + bias[i]); bias [width] or nullptr.
+  void (*bias_activation)(Device&, float* x, int64_t ldx, int64_t n_rows, int64_t width, const float* bias,
+                          RowActivation activation);
   void (*softcap)(Device&, float* x, int64_t n, float cap);  // x = cap * tanh(x / cap)
   // Of host memory. scale > 0: the inverse of a temperature.
   SoftmaxStats (*softmax_stats)(Device&, const float* x, int64_t n, float scale);
