@@ -258,8 +258,9 @@ std::vector<SpecialToken> PipelineTokenizer::added_with_ids_of_their_own() const
 
 size_t PipelineTokenizer::encode_bound(size_t text_bytes) const {
   // A token takes a byte at least. Added tokens cut the text into text_bytes + 1 segments at most.
-  return parts_.pre_tokenizer.size_bound(parts_.normalizer.size_bound(text_bytes, text_bytes + 1)) +
-         parts_.prefix.size() + parts_.suffix.size();
+  const size_t n = parts_.pre_tokenizer.size_bound(parts_.normalizer.size_bound(text_bytes, text_bytes + 1));
+  const size_t n_around = parts_.prefix.size() + parts_.suffix.size();
+  return n > SIZE_MAX - n_around ? SIZE_MAX : n + n_around;
 }
 
 const SplitRules* PipelineTokenizer::only_split_rules(const EncodeOptions& options) const {
