@@ -46,6 +46,8 @@ class TokenDecoder {
   }
   bool differs_at_end() const { return has(DecoderStep::Kind::space_for_suffix); }
   bool drops_repeats() const { return has(DecoderStep::Kind::drop_repeats); }
+  // Whether GPT-2's alphabet is all there is to it.
+  bool is_byte_level() const { return steps_.size() == 1 && steps_[0].kind == DecoderStep::Kind::byte_level; }
 
  private:
   std::string decode(std::string_view token_text, bool is_first, bool is_last) const;
