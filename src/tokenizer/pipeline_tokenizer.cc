@@ -291,6 +291,16 @@ size_t PipelineTokenizer::encode_bound(size_t text_bytes) const {
   return n > SIZE_MAX - n_around ? SIZE_MAX : n + n_around;
 }
 
+const SplitRules* PipelineTokenizer::only_split_rules(const EncodeOptions& options) const {
+  const auto is_looked_for = [&](const AddedToken& token) {
+    return !token.special || options.in_text != SpecialsInText::none;
+  };
+  const std::vector<AddedToken>& tokens = added_.tokens();
+  const bool is_plain =
+      parts_.normalizer.empty() && std::none_of(tokens.begin(), tokens.end(), is_looked_for);
+  return is_plain ? parts_.pre_tokenizer.only_rules() : nullptr;
+}
+
 std::string PipelineTokenizer::to_json() const {
   std::string out = parts_.json_without_model;
   out.pop_back();

@@ -55,6 +55,8 @@ struct LengthRules {
   PaddingRule padding;
 };
 
+struct SplitRules;  // split_scanner.h
+
 class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
@@ -97,6 +99,9 @@ class Tokenizer {
   virtual const LengthRules& lengths() const = 0;              // the file's own
   virtual std::span<const TokenId> tokens_before() const = 0;  // a text, with AddSpecials::yes
   virtual std::span<const TokenId> tokens_after() const = 0;
+  // With these options, a text's ids are those of the pieces of these rules, one after another, but for what
+  // is put around it. nullptr: it is not as simple as that.
+  virtual const SplitRules* only_split_rules(const EncodeOptions& options) const = 0;
   virtual std::string to_json() const = 0;  // tokenizer.json (Hugging Face form)
 
   TokenId special_id(std::string_view text) const;  // -1: none
