@@ -173,7 +173,7 @@ TEST(FuseMoeLoad, LeavesNothingWhereverAnAllocationFails) {
   for (int64_t n = 0;; ++n) {
     const auto raw = std::make_shared<CountingMemory>();
     const auto device = make_device("", 2, 0, raw);
-    raw->fail_at(n);
+    raw->fail_from(n);
     try {
       fuse_expected(*FuseMoe::load(device, kSmall, {}, {}));
       EXPECT_GE(n, 2);
