@@ -162,6 +162,9 @@ struct Kernels {
   void (*swiglu)(Device&, const float* x, float* y, int64_t n_rows, int64_t width);
   // y = a * x + b * y
   void (*scale_add)(Device&, float a, const float* x, float b, float* y, int64_t n);
+  // x[row, i] *= factor[row, i]; rows of x are ldx apart, rows of factor ldf.
+  void (*multiply)(Device&, float* x, int64_t ldx, const float* factor, int64_t ldf, int64_t n_rows,
+                   int64_t width);
   // x[row, i] = activation(x[row, i] + bias[i]); bias [width] or nullptr.
   void (*bias_activation)(Device&, float* x, int64_t ldx, int64_t n_rows, int64_t width, const float* bias,
                           RowActivation activation);
