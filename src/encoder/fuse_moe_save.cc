@@ -46,7 +46,7 @@ class Saving {
     for (const SavedTensor& tensor : tensors) {
       if (tensor.is_scales) {
         emit(out, std::as_bytes(std::span<const float>(scales_of(tensor.slot))));
-      } else if (tensor.slot.is_matrix()) {
+      } else if (tensor.slot.kind == TensorKind::matrix) {
         write_matrix(out, tensor.slot);
       } else {
         write_vector(out, tensor.slot);
@@ -61,7 +61,7 @@ class Saving {
   std::vector<SavedTensor> list_tensors() {
     std::vector<SavedTensor> tensors;
     for (const FuseMoeSlot& slot : fuse_moe_slots(model_.config())) {
-      const DType dtype = slot.is_matrix() ? matrix_of(weights_, slot).dtype : DType::f32;
+      const DType dtype = slot.kind == TensorKind::matrix ? matrix_of(weights_, slot).dtype : DType::f32;
       tensors.push_back({slot, false, tensor_info(slot.name, dtype, slot.shape)});
       if (dtype != DType::i8) continue;
       tensors.push_back({slot, true, tensor_info(slot.name + "_scale", DType::f32, {slot.n_rows(), 1})});
