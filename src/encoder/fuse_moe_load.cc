@@ -22,7 +22,7 @@ class OpenedLayer {
     config_ = parse_fuse_moe_config(directory_.config(), directory_.config_path());
     slots_ = fuse_moe_slots(config_);
     for (const FuseMoeSlot& slot : slots_) {
-      wanted_.push_back({.directory = &directory_, .tensor = &slot, .may_be_int8 = true});
+      wanted_.push_back({.directory = &directory_, .tensor = &slot, .may_be_int8 = true, .may_be_fp8 = true});
     }
     found_ = find_tensors(wanted_, model_id);
     refuse_unknown_tensors();
