@@ -8,7 +8,7 @@ find_package(nlohmann_json REQUIRED)
 # Its assertions would abort the caller's process in debug builds; what they guard is checked before.
 target_compile_definitions(nlohmann_json::nlohmann_json INTERFACE JSON_NO_IO=1 "JSON_ASSERT=static_cast<void>")
 
-set(NANOCHAT_ROOMS base memory tensor kernels io tokenizer model infer)
+set(NANOCHAT_ROOMS base memory tensor kernels io tokenizer model encoder infer)
 set(nanochat_sources)
 foreach(room IN LISTS NANOCHAT_ROOMS)
   file(GLOB room_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${room}/*.cc)

@@ -322,7 +322,8 @@ enum nanochat_pattern_values {
   NANOCHAT_PATTERN_NANOCHAT = 1,
   NANOCHAT_PATTERN_GPT2 = 2,
   NANOCHAT_PATTERN_CL100K = 3,
-  NANOCHAT_PATTERN_O200K = 4
+  NANOCHAT_PATTERN_O200K = 4,
+  NANOCHAT_PATTERN_LLAMA3 = 5
 };
 
 typedef struct nanochat_tokenizer_options {
@@ -374,6 +375,17 @@ NANOCHAT_API nanochat_status nanochat_tokenizer_encode(const nanochat_tokenizer 
                                                        size_t text_size, uint32_t flags, int32_t *ids,
                                                        size_t capacity, size_t *out_n, nanochat_error **error);
 
+/* How many ids nanochat_tokenizer_encode() would give, without storing them: with a byte-level BPE this takes no
+ * memory that grows with the text.
+ *
+ * flags     NANOCHAT_ENCODE_* joined with |
+ * out_n     receives the number
+ *
+ * Statuses: INVALID_ARGUMENT, OUT_OF_MEMORY. Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_tokenizer_count(const nanochat_tokenizer *tokenizer, const char *text,
+                                                      size_t text_size, uint32_t flags, size_t *out_n,
+                                                      nanochat_error **error);
+
 /* Decodes ids to their exact bytes, which need not be valid UTF-8 at either end. Special tokens are spelled out, or
  * left out if skip_specials is not 0.
  * Statuses: INVALID_ARGUMENT, OUT_OF_RANGE (an id outside the vocabulary), OUT_OF_MEMORY. Thread-safe. Since 0.1. */
@@ -410,6 +422,11 @@ NANOCHAT_API nanochat_status nanochat_tokenizer_render(const nanochat_tokenizer 
                                                        uint8_t *mask, size_t capacity, size_t *out_n,
                                                        nanochat_error **error);
 
+enum nanochat_documents_values {
+  NANOCHAT_DOCUMENTS_FILES = 0, /* a .txt file is one document */
+  NANOCHAT_DOCUMENTS_LINES = 1  /* each of its lines is one */
+};
+
 typedef struct nanochat_tokenizer_train_options {
   size_t struct_size;
   const char *const *special_tokens; /* NULL: nanochat's nine */
@@ -419,10 +436,15 @@ typedef struct nanochat_tokenizer_train_options {
   const nanochat_cancel *cancel;
   int32_t vocab_size; /* special tokens included; 0: 32768 */
   int32_t pattern;    /* enum nanochat_pattern_values */
+  uint64_t memory_limit;       /* bytes, at least 1 MiB; 0: none. See nanochat_tokenizer_train() */
+  const char *spill_directory; /* for temporary files, with a memory_limit; NULL: /var/tmp, else /tmp */
+  const char *text_field;      /* of .jsonl files: the member with the text; NULL: "text" */
+  int32_t documents;           /* of .txt files: enum nanochat_documents_values */
+  int32_t reserved;
 } nanochat_tokenizer_train_options;
 
 #define NANOCHAT_TOKENIZER_TRAIN_OPTIONS_INIT \
-  { sizeof(nanochat_tokenizer_train_options), NULL, 0, NULL, NULL, NULL, 0, 0 }
+  { sizeof(nanochat_tokenizer_train_options), NULL, 0, NULL, NULL, NULL, 0, 0, 0, NULL, NULL, 0, 0 }
 NANOCHAT_API void nanochat_tokenizer_train_options_init(nanochat_tokenizer_train_options *options, size_t size);
 
 /* Gives the next document: sets *text and *size (valid until the next call) and returns 1; returns 0 at the end and a
@@ -430,12 +452,61 @@ NANOCHAT_API void nanochat_tokenizer_train_options_init(nanochat_tokenizer_train
 typedef int32_t (*nanochat_document_callback)(const char **text, size_t *size, void *user_data);
 
 /* Trains a byte-level BPE: the most frequent pair first, ties to the smallest (left id, right id), exact for any corpus and
- * any number of threads (the rule of github.com/karpathy/rustbpe).
- * Statuses: INVALID_ARGUMENT, CANCELLED, OUT_OF_MEMORY. Thread-safe. Since 0.1. */
+ * any number of threads and order of the documents (the rule of github.com/karpathy/rustbpe). Counts have 64 bits. Documents
+ * are counted by all threads of the runtime, some MiB at a time. Progress: "count" in different pieces, "merge" in merges.
+ *
+ * memory_limit covers the documents under way, the table of different pieces, what writing and reading it takes, and the
+ * merging; not the runtime, the callback's own text, and the tokenizer that comes out. Pieces beyond it wait in temporary
+ * files, which have no name and vanish with the call, also when the process is killed. The merges are the same. To merge,
+ * all different pieces must be in memory: at least 4 bytes for each of their bytes and 12 for each piece, and room for the
+ * most frequent pairs; if that is above the limit, the status is WORKING_MEMORY_EXHAUSTED and the message names what is
+ * needed and what is allowed.
+ *
+ * Statuses: INVALID_ARGUMENT, CANCELLED, FILE_NOT_FOUND and FILE_IO (the spill directory, before any document is asked
+ * for; a full disk), WORKING_MEMORY_EXHAUSTED, OUT_OF_MEMORY. Thread-safe. Since 0.1. */
 NANOCHAT_API nanochat_status nanochat_tokenizer_train(const nanochat_runtime *runtime,
                                                       const nanochat_tokenizer_train_options *options,
                                                       nanochat_document_callback next_document, void *user_data,
                                                       nanochat_tokenizer **out_tokenizer, nanochat_error **error);
+
+/* The same with documents from files, read in parts, so that a corpus may be larger than memory:
+ *   .txt    any bytes; the file is one document, or each of its lines (options->documents)
+ *   .jsonl  each line is a JSON object whose member options->text_field is the document; blank lines are skipped
+ * each also compressed, with .zst behind the ending. A folder stands for its files with these endings, by name.
+ *
+ * paths    [n_paths] files and folders, UTF-8
+ * options  NULL for defaults; progress has the stage "read" first, in bytes of the files as they are stored
+ *
+ * Nothing is skipped silently: an absent file, another ending, broken zstd, a line that is no JSON or lacks the member end the
+ * training with a message that names the file and the line. A line, or a run of text without a place to split, longer than
+ * an eighth of memory_limit is WORKING_MEMORY_EXHAUSTED.
+ *
+ * Statuses: those of nanochat_tokenizer_train(), FILE_NOT_FOUND, FILE_IO, FORMAT_INVALID, FORMAT_UNSUPPORTED.
+ * Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_tokenizer_train_files(const nanochat_runtime *runtime,
+                                                            const nanochat_tokenizer_train_options *options,
+                                                            const char *const *paths, size_t n_paths,
+                                                            nanochat_tokenizer **out_tokenizer,
+                                                            nanochat_error **error);
+
+enum nanochat_tokenizer_form_values {
+  NANOCHAT_TOKENIZER_JSON = 0,       /* tokenizer.json, as nanochat_tokenizer_save() writes it */
+  NANOCHAT_TOKENIZER_TIKTOKEN = 1,   /* a line for each token but the special ones: its bytes in base64, its rank */
+  NANOCHAT_TOKENIZER_TOKEN_BYTES = 2 /* safetensors, one tensor "token_bytes", int32 [vocab_size]: the number of bytes of each
+                                        token, 0 for special ones: what bits per byte are computed with */
+};
+
+/* Writes the tokenizer in another form. Crash-safe.
+ *
+ * form  enum nanochat_tokenizer_form_values. A rank file says neither how text is split nor which special tokens there are:
+ *       give both to whoever loads it. It is written only where tiktoken then gives the same ids, so for byte-level
+ *       BPE whose merges are those that the ranks imply: trained here, or loaded from a rank file or from what
+ *       nanochat_tokenizer_save() made of either.
+ *
+ * Statuses: INVALID_ARGUMENT, UNSUPPORTED (naming what stands against the form), FILE_IO, OUT_OF_MEMORY. Thread-safe.
+ * Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_tokenizer_save_as(const nanochat_tokenizer *tokenizer, const char *path,
+                                                        int32_t form, nanochat_error **error);
 
 /* ======================================================================================================== *
  * Model: plan, load, describe, quantise, save, export

@@ -12,6 +12,7 @@ void add_info_command(CLI::App& app);
 void add_infer_command(CLI::App& app);
 void add_chat_command(CLI::App& app);
 void add_tokenizer_commands(CLI::App& app);
+void add_tokenizer_train_command(CLI::App& group);
 void add_forward_command(CLI::App& app);
 void add_perplexity_command(CLI::App& app);
 void add_export_command(CLI::App& app);

@@ -1,7 +1,6 @@
 #include "infer/text_stream.h"
 
 #include <algorithm>
-#include <optional>
 #include <string_view>
 #include <utility>
 
@@ -39,20 +38,12 @@ size_t beginning_length(std::string_view text, const std::vector<std::string>& s
   return longest;
 }
 
-std::optional<std::string> bytes_of(const Tokenizer& tokenizer, TokenId token, bool is_first) {
-  try {
-    return tokenizer.token_bytes(token, is_first, true);
-  } catch (const Error& error) {
-    if (error.status() == Status::out_of_range) return std::nullopt;
-    throw;
-  }
-}
-
 }  // namespace
 
 TextStream::TextStream(std::shared_ptr<const Tokenizer> tokenizer, std::vector<std::string> stop_strings,
                        TextStart start)
-    : tokenizer_(std::move(tokenizer)), is_first_(start == TextStart::here) {
+    : tokens_(std::move(tokenizer), DecodedStream::Specials::skipped, DecodedStream::Form::replaced,
+              start == TextStart::here ? DecodedStream::Start::here : DecodedStream::Start::earlier) {
   for (size_t i = 0; i < stop_strings.size(); ++i) {
     if (stop_strings[i].empty()) {
       throw Error(Status::invalid_argument).subject("stop_strings").say("stop string {} is empty", i);
@@ -68,19 +59,17 @@ TextStream::TextStream(std::shared_ptr<const Tokenizer> tokenizer, std::vector<s
 }
 
 std::string TextStream::push(TokenId token) {
-  if (stopped_ || tokenizer_->is_special(token)) return {};
-  const std::optional<std::string> token_bytes = bytes_of(*tokenizer_, token, is_first_);
-  if (!token_bytes) return {};
-  bytes_ += *token_bytes;
-  is_first_ = false;
-  const size_t n_complete = complete_utf8_prefix(bytes_);
-  const std::string text = replace_invalid_utf8(std::string_view(bytes_).substr(0, n_complete));
-  bytes_.erase(0, n_complete);
-  return release(text);
+  if (stopped_) return {};
+  try {
+    return release(tokens_.push({&token, 1}));
+  } catch (const Error& error) {
+    if (error.status() == Status::out_of_range) return {};
+    throw;
+  }
 }
 
 std::string TextStream::finish() {
-  std::string text = release(replace_invalid_utf8(std::exchange(bytes_, {})));
+  std::string text = release(tokens_.finish());
   text += std::exchange(held_, {});
   return text;
 }

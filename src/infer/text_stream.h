@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "tokenizer/decoded_stream.h"
 #include "tokenizer/tokenizer.h"
 
 namespace nanochat {
@@ -34,11 +35,9 @@ class TextStream {
  private:
   std::string release(std::string_view new_text);
 
-  std::shared_ptr<const Tokenizer> tokenizer_;
+  DecodedStream tokens_;
   std::shared_ptr<const std::vector<std::string>> stop_strings_;
-  std::string bytes_;  // the beginning of a UTF-8 sequence
-  std::string held_;   // whole sequences that may begin a stop string
-  bool is_first_;
+  std::string held_;  // whole sequences that may begin a stop string
   bool stopped_ = false;
 };
 

@@ -22,6 +22,10 @@ struct Plan {
   int64_t most_queries = 0;  // of a unit
 };
 
+int64_t keys_of(const SequenceRows& rows) {
+  return rows.n_keys > 0 ? rows.n_keys : rows.position + rows.n_rows;
+}
+
 // Groups are as large as a body allows, so that a block of keys serves many queries, unless threads would
 // idle.
 Plan make_plan(std::span<const SequenceRows> sequences, const AttentionShape& shape, int64_t max_queries,
@@ -38,7 +42,7 @@ Plan make_plan(std::span<const SequenceRows> sequences, const AttentionShape& sh
     plan.sequences.push_back({&rows, plan.n_units, n_groups, group});
     plan.most_queries = std::max(plan.most_queries, std::min(group, rows.n_rows) * heads_of_group);
     plan.n_units += n_groups * shape.n_kv_head;
-    plan.cost += (rows.position + rows.n_rows) * rows.n_rows * shape.n_head * shape.head_dim * 2;
+    plan.cost += keys_of(rows) * rows.n_rows * shape.n_head * shape.head_dim * 2;
   }
   return plan;
 }
@@ -60,6 +64,8 @@ AttentionTask task_of(const SequenceUnits& units, int64_t unit, const AttentionS
   task.v_scale_offset = shape.layer_offset + layout.v_scale_offset(kv_head);
   task.position = rows.position + first;
   task.n_rows = std::min(units.rows_per_group, rows.n_rows - first);
+  task.n_keys = keys_of(rows);
+  if (shape.bias != nullptr) task.bias += kv_head * task.n_heads * (2 * shape.bias_reach + 1);
   return task;
 }
 
@@ -96,9 +102,7 @@ class SplitUnits {
     for (const SequenceUnits& units : plan.sequences) {
       for (int64_t unit = 0; unit < units.n_groups * shape.n_kv_head; ++unit) {
         const AttentionTask one = task_of(units, unit, shape, task);
-        const int64_t first =
-            shape.window_left < 0 ? 0 : std::max<int64_t>(0, one.position - shape.window_left);
-        const int64_t n_pages = page_count(one.position + one.n_rows) - first / kPagePositions;
+        const int64_t n_pages = pages_seen(one);
         units_.push_back({one, n_pages, n_pieces_, n_floats});
         n_pieces_ += (n_pages + kPagesPerPiece - 1) / kPagesPerPiece;
         n_floats += n_pages * one.n_rows * one.n_heads * kPagePositions;
@@ -124,6 +128,15 @@ class SplitUnits {
     AttentionTask task;
     int64_t n_pages, first_piece, first_score;
   };
+
+  // As attention() counts them.
+  static int64_t pages_seen(const AttentionTask& task) {
+    const int64_t first = task.window_left < 0 ? 0 : std::max<int64_t>(0, task.position - task.window_left);
+    const int64_t end = task.window_right < 0
+                            ? task.n_keys
+                            : std::min(task.n_keys, task.position + task.n_rows + task.window_right);
+    return std::max<int64_t>(0, page_count(end) - first / kPagePositions);
+  }
 
   float* scores_of(const Unit& unit) const { return scores_.as<float>() + unit.first_score; }
 
@@ -152,11 +165,12 @@ class SplitUnits {
   Block scores_;
 };
 
-// Only where pages come from memory, so that a second visit of the scores costs little beside them.
-bool is_worth_splitting(Device& device, const Plan& plan) {
+// Only where pages come from memory, so that a second visit of the scores costs little beside them, and where
+// those that are seen follow each other.
+bool is_worth_splitting(Device& device, const Plan& plan, const AttentionShape& shape) {
   constexpr int64_t kMostQueries = 32;
-  return plan.n_units < device.threads().n_threads() && plan.most_queries <= kMostQueries &&
-         plan.cost >= 4 * kBytesWorthAThread;
+  return shape.global_keys == 0 && plan.n_units < device.threads().n_threads() &&
+         plan.most_queries <= kMostQueries && plan.cost >= 4 * kBytesWorthAThread;
 }
 
 }  // namespace
@@ -174,8 +188,12 @@ void attention(Device& device, std::span<const SequenceRows> sequences, const At
   task.n_heads = shape.n_head / shape.n_kv_head;
   task.head_dim = task.value_width = shape.head_dim;
   task.window_left = shape.window_left;
+  task.window_right = shape.window_right;
+  task.global_keys = shape.global_keys;
   task.scale = shape.scale;
-  if (is_worth_splitting(device, plan)) return SplitUnits(device, plan, shape, task).run();
+  task.bias = shape.bias;
+  task.bias_reach = shape.bias_reach;
+  if (is_worth_splitting(device, plan, shape)) return SplitUnits(device, plan, shape, task).run();
   const auto scratch_bytes = static_cast<uint64_t>(bodies.attention_scratch_bytes(task, plan.most_queries));
   split_work(device, plan.n_units, 1, plan.cost, [&](int64_t begin, int64_t end) {
     Scratch scratch(device, scratch_bytes);

@@ -47,19 +47,21 @@ std::vector<CpuIsa> isas_of_this_machine() {
 }
 
 Kernels simd_kernels() {
-  Kernels table = reference_kernels();  // what only copies stays
+  Kernels table = reference_kernels();  // what gains nothing from other instructions stays
   table.pack_rows = simd::pack_rows;
   table.unpack_rows = simd::unpack_rows;
   table.find_not_finite = simd::find_not_finite;
   table.embed = simd::embed;
   table.linear = simd::linear;
   table.rms_norm = simd::rms_norm;
+  table.layer_norm = simd::layer_norm;
   table.rope = simd::rope;
   table.kv_append = simd::kv_append;
   table.attention = simd::attention;
   table.relu2 = simd::relu2;
   table.swiglu = simd::swiglu;
   table.scale_add = simd::scale_add;
+  table.bias_activation = simd::bias_activation;
   table.softcap = simd::softcap;
   table.softmax_stats = simd::softmax_stats;
   table.value_embedding = simd::value_embedding;
@@ -77,12 +79,16 @@ Kernels reference_kernels() {
           .embed = reference::embed,
           .linear = reference::linear,
           .rms_norm = reference::rms_norm,
+          .layer_norm = reference::layer_norm,
           .rope = reference::rope,
           .kv_append = reference::kv_append,
           .attention = reference::attention,
+          .pool_rows = reference::pool_rows,
           .relu2 = reference::relu2,
           .swiglu = reference::swiglu,
           .scale_add = reference::scale_add,
+          .multiply = reference::multiply,
+          .bias_activation = reference::bias_activation,
           .softcap = reference::softcap,
           .softmax_stats = reference::softmax_stats,
           .value_embedding = reference::value_embedding,

@@ -29,6 +29,16 @@ void rms_norm(Device& device, const float* x, int64_t ldx, float* y, int64_t ldy
   });
 }
 
+void layer_norm(Device& device, const float* x, int64_t ldx, float* y, int64_t ldy, int64_t n_rows,
+                int64_t width, float eps, const float* weight, const float* bias) {
+  const SimdBodies& bodies = bodies_of(device);
+  split_work(device, n_rows, rows_per_piece(width * 8), n_rows * width * 8, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      bodies.layer_norm(x + row * ldx, y + row * ldy, width, eps, weight, bias);
+    }
+  });
+}
+
 void rope(Device& device, float* x, int64_t ldx, std::span<const int32_t> positions, int64_t n_heads,
           int64_t head_dim, const float* cos, const float* sin) {
   const SimdBodies& bodies = bodies_of(device);

@@ -22,6 +22,8 @@ void linear(Device& device, const PackedMatrix& w, const float* x, int64_t ldx, 
             int64_t ldy, LinearOutput output);
 void rms_norm(Device& device, const float* x, int64_t ldx, float* y, int64_t ldy, int64_t n_rows,
               int64_t n_groups, int64_t width, float eps, float gain, const float* weight);
+void layer_norm(Device& device, const float* x, int64_t ldx, float* y, int64_t ldy, int64_t n_rows,
+                int64_t width, float eps, const float* weight, const float* bias);
 void rope(Device& device, float* x, int64_t ldx, std::span<const int32_t> positions, int64_t n_heads,
           int64_t head_dim, const float* cos, const float* sin);
 void kv_append(Device& device, std::span<const SequenceRows> sequences, const AttentionShape& shape,
@@ -32,6 +34,8 @@ void attention(Device& device, std::span<const SequenceRows> sequences, const At
 void relu2(Device& device, float* x, int64_t n);
 void swiglu(Device& device, const float* x, float* y, int64_t n_rows, int64_t width);
 void scale_add(Device& device, float a, const float* x, float b, float* y, int64_t n);
+void bias_activation(Device& device, float* x, int64_t ldx, int64_t n_rows, int64_t width, const float* bias,
+                     RowActivation activation);
 void softcap(Device& device, float* x, int64_t n, float cap);
 SoftmaxStats softmax_stats(Device& device, const float* x, int64_t n, float scale);
 

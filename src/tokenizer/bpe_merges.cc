@@ -1,124 +1,76 @@
 #include "tokenizer/bpe_merges.h"
 
 #include <algorithm>
-#include <limits>
+#include <bit>
 #include <tuple>
 
 #include "base/error.h"
+#include "tokenizer/merge_loop.h"
 
 namespace nanochat {
 
 namespace {
 
-constexpr BpeMerge kEmptySlot{-1, -1, 0, -1};
+struct SymbolPairs {
+  const BpeMerges& merges;
+  const std::vector<TokenId>& symbols;
 
-size_t pair_hash(TokenId left, TokenId right) {
-  uint64_t key = static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32 | static_cast<uint32_t>(right);
-  key *= 0x9e3779b97f4a7c15u;
-  return static_cast<size_t>(key ^ key >> 32);
-}
-
-// A doubly linked list in an array: a merge keeps the left node and unlinks the right one.
-struct Node {
-  TokenId id;  // -1: unlinked
-  int32_t previous;
-  int32_t next;  // -1: none
+  TokenId symbol(size_t i) const { return symbols[i]; }
+  PairMerge of_symbols(size_t left) const { return merges.find(symbols[left], symbols[left + 1]); }
+  PairMerge of_tokens(MergeToken left, MergeToken right, size_t /*end*/) const {
+    return merges.find(left.id, right.id);
+  }
 };
 
-struct Candidate {
-  uint32_t rank;
-  int32_t position;  // of the left node
-  TokenId left, right, result;
+struct IdSink {
+  std::vector<TokenId>& ids;
+  std::vector<size_t>* firsts;
 
-  // std::*_heap keep the largest in front; wanted is the lowest rank, then the leftmost.
-  bool operator<(const Candidate& other) const {
-    return std::tie(rank, position) > std::tie(other.rank, other.position);
+  struct Mark {
+    size_t n_ids, n_firsts;
+  };
+  Mark mark() const { return {ids.size(), firsts ? firsts->size() : 0}; }
+  void rewind(Mark mark) const {
+    ids.resize(mark.n_ids);
+    if (firsts) firsts->resize(mark.n_firsts);
+  }
+  void add(MergeToken token, size_t /*end*/) const {
+    ids.push_back(token.id);
+    if (firsts) firsts->push_back(token.first);
   }
 };
 
 }  // namespace
 
-BpeMerges::BpeMerges(std::vector<BpeMerge> merges) {
-  size_t slots = 2;
-  while (slots < 2 * merges.size()) slots *= 2;
-  slots_.assign(slots, kEmptySlot);
+BpeMerges::BpeMerges(const std::vector<BpeMerge>& merges) {
+  const size_t n_slots = std::bit_ceil(std::max<size_t>(2, 2 * merges.size()));
+  slots_.resize(n_slots);
+  mask_ = n_slots - 1;
+  shift_ = 64 - static_cast<unsigned>(std::countr_zero(n_slots));
   for (const BpeMerge& merge : merges) {
-    size_t slot = pair_hash(merge.left, merge.right) & (slots - 1);
-    while (slots_[slot].result >= 0 &&
-           (slots_[slot].left != merge.left || slots_[slot].right != merge.right)) {
-      slot = (slot + 1) & (slots - 1);
+    if (merge.rank > kMaxRank) {
+      throw Error(Status::format_unsupported)
+          .say("a merge of rank {}, at most {} are possible", merge.rank, kMaxRank);
     }
-    slots_[slot] = merge;
+    const uint64_t pair = pair_key(merge.left, merge.right);
+    size_t slot = first_slot(pair);
+    while (slots_[slot].merge.rank >= 0 && slots_[slot].pair != pair) slot = (slot + 1) & mask_;
+    slots_[slot] = {pair, {static_cast<int32_t>(merge.rank), merge.result}};
   }
-}
-
-const BpeMerge* BpeMerges::find(TokenId left, TokenId right) const {
-  if (slots_.empty()) return nullptr;
-  const size_t mask = slots_.size() - 1;
-  for (size_t slot = pair_hash(left, right) & mask; slots_[slot].result >= 0; slot = (slot + 1) & mask) {
-    if (slots_[slot].left == left && slots_[slot].right == right) return &slots_[slot];
-  }
-  return nullptr;
 }
 
 void BpeMerges::apply(const std::vector<TokenId>& symbols, std::vector<TokenId>& ids,
                       std::vector<size_t>* firsts) const {
-  if (symbols.size() > static_cast<size_t>(std::numeric_limits<int32_t>::max())) {
-    throw Error(Status::out_of_range)
-        .say("a piece of text of {} characters without a split, at most {} are possible", symbols.size(),
-             std::numeric_limits<int32_t>::max());
-  }
-  const auto n = static_cast<int32_t>(symbols.size());
-  std::vector<Node> nodes(symbols.size());
-  std::vector<Candidate> heap;
-  const auto candidate_at = [&](int32_t position, Candidate& candidate) {
-    const Node& left = nodes[static_cast<size_t>(position)];
-    if (left.next < 0) return false;
-    const TokenId right = nodes[static_cast<size_t>(left.next)].id;
-    const BpeMerge* merge = find(left.id, right);
-    if (merge) candidate = {merge->rank, position, left.id, right, merge->result};
-    return merge != nullptr;
-  };
-  const auto push = [&](int32_t position) {
-    Candidate candidate;
-    if (position < 0 || !candidate_at(position, candidate)) return;
-    heap.push_back(candidate);
-    std::push_heap(heap.begin(), heap.end());
-  };
-
-  for (int32_t i = 0; i < n; ++i) {
-    nodes[static_cast<size_t>(i)] = {symbols[static_cast<size_t>(i)], i - 1, i + 1 < n ? i + 1 : -1};
-  }
-  for (int32_t i = 0; i + 1 < n; ++i) {
-    Candidate candidate;
-    if (candidate_at(i, candidate)) heap.push_back(candidate);
-  }
-  std::make_heap(heap.begin(), heap.end());
-  while (!heap.empty()) {
-    std::pop_heap(heap.begin(), heap.end());
-    const Candidate best = heap.back();
-    heap.pop_back();
-    Node& left = nodes[static_cast<size_t>(best.position)];
-    if (left.id != best.left || left.next < 0) continue;  // merged away or grown since
-    Node& right = nodes[static_cast<size_t>(left.next)];
-    if (right.id != best.right) continue;
-    left.id = best.result;
-    left.next = right.next;
-    right.id = -1;
-    if (left.next >= 0) nodes[static_cast<size_t>(left.next)].previous = best.position;
-    push(left.previous);
-    push(best.position);
-  }
-  for (int32_t i = n > 0 ? 0 : -1; i >= 0; i = nodes[static_cast<size_t>(i)].next) {
-    ids.push_back(nodes[static_cast<size_t>(i)].id);
-    if (firsts) firsts->push_back(static_cast<size_t>(i));
-  }
+  IdSink sink{ids, firsts};
+  merge_symbols(SymbolPairs{*this, symbols}, symbols.size(), sink);
 }
 
 std::vector<BpeMerge> BpeMerges::list() const {
   std::vector<BpeMerge> merges;
-  for (const BpeMerge& merge : slots_) {
-    if (merge.result >= 0) merges.push_back(merge);
+  for (const Slot& slot : slots_) {
+    if (slot.merge.rank < 0) continue;
+    merges.push_back({static_cast<TokenId>(slot.pair >> 32), static_cast<TokenId>(slot.pair & 0xffffffffu),
+                      static_cast<uint32_t>(slot.merge.rank), slot.merge.result});
   }
   std::sort(merges.begin(), merges.end(), [](const BpeMerge& a, const BpeMerge& b) {
     return std::tie(a.rank, a.left, a.right) < std::tie(b.rank, b.left, b.right);

@@ -1,5 +1,7 @@
 #include "tokenizer/bpe_model.h"
 
+#include <algorithm>
+#include <tuple>
 #include <utility>
 
 #include "base/json.h"
@@ -16,25 +18,51 @@ std::string fallback_name(unsigned byte) {
   return {'<', '0', 'x', kDigits[byte >> 4], kDigits[byte & 15], '>'};
 }
 
+BpeOptions whole_pieces_first() {
+  BpeOptions options;
+  options.whole_piece_first = true;
+  return options;
+}
+
 }  // namespace
 
-BpeModel::BpeModel(Vocabulary vocabulary, std::vector<BpeMerge> merges, BpeOptions options)
-    : vocabulary_(std::move(vocabulary)), merges_(std::move(merges)), options_(std::move(options)) {
+BpeModel::BpeModel(Vocabulary vocabulary, const std::vector<BpeMerge>& merges, BpeOptions options)
+    : BpeModel(std::move(vocabulary), merges, std::move(options), ByteEncoder::MergeSource::list) {}
+
+BpeModel::BpeModel(Vocabulary vocabulary)
+    : BpeModel(std::move(vocabulary), {}, whole_pieces_first(), ByteEncoder::MergeSource::ranks) {}
+
+BpeModel::BpeModel(Vocabulary vocabulary, const std::vector<BpeMerge>& merges, BpeOptions options,
+                   ByteEncoder::MergeSource source)
+    : vocabulary_(std::move(vocabulary)),
+      merges_(merges),
+      options_(std::move(options)),
+      source_(source),
+      encoder_(vocabulary_, merges_, source,
+               options_.whole_piece_first ? ByteEncoder::WholePieces::first
+                                          : ByteEncoder::WholePieces::by_merges) {
   for (unsigned byte = 0; byte < 256; ++byte) {
     byte_ids_[byte] = options_.units == BpeOptions::Units::bytes
                           ? vocabulary_.find(std::string(1, static_cast<char>(byte)))
                           : vocabulary_.find(fallback_name(byte));
   }
-  for (TokenId id = 0; id < vocabulary_.size(); ++id) {
-    if (vocabulary_.has(id) && vocabulary_.find(vocabulary_.text(id)) != id) {
-      literal_ids_.emplace(vocabulary_.text(id), id);
-    }
-  }
+  for (const TokenId id : vocabulary_.unsearchable()) literal_ids_.emplace(vocabulary_.text(id), id);
+}
+
+void BpeModel::encode_text(const SplitRules& rules, std::string_view text, std::vector<TokenId>& ids,
+                           std::vector<TokenSpan>* spans) const {
+  if (is_plain_bytes()) return encoder_.encode_text(rules, text, ids, spans);
+  TokenModel::encode_text(rules, text, ids, spans);
+}
+
+size_t BpeModel::count(const SplitRules& rules, std::string_view text) const {
+  return is_plain_bytes() ? encoder_.count(rules, text) : TokenModel::count(rules, text);
 }
 
 void BpeModel::encode_piece(std::string_view piece, std::vector<TokenId>& ids,
                             std::vector<TokenSpan>* spans) const {
   if (piece.empty()) return;
+  if (is_plain_bytes()) return encoder_.encode_piece(piece, ids, spans);
   if (options_.whole_piece_first) {
     const TokenId whole = vocabulary_.find(piece);
     if (whole >= 0) {
@@ -112,8 +140,42 @@ void BpeModel::split_characters(std::string_view piece, Symbols& symbols) const 
 
 std::string BpeModel::token_text(TokenId id) const {
   const std::string_view text = vocabulary_.text(id);
-  const bool in_bytes = options_.units == BpeOptions::Units::bytes && vocabulary_.find(text) == id;
-  return in_bytes ? to_alphabet(text) : std::string(text);
+  return is_in_bytes(id) ? to_alphabet(text) : std::string(text);
+}
+
+bool BpeModel::is_in_bytes(TokenId id) const {
+  const std::vector<TokenId>& literal = vocabulary_.unsearchable();
+  return options_.units == BpeOptions::Units::bytes &&
+         !std::binary_search(literal.begin(), literal.end(), id);
+}
+
+bool BpeModel::raw_bytes(TokenId id, std::string_view& bytes) const {
+  bytes = vocabulary_.text(id);
+  return is_in_bytes(id);
+}
+
+// Every pair of tokens that makes a token. There are several times as many as tokens.
+std::vector<BpeMerge> BpeModel::implied_merges() const {
+  std::vector<BpeMerge> merges;
+  for (TokenId id = 0; id < vocabulary_.size(); ++id) {
+    if (!vocabulary_.has(id)) continue;
+    const std::string_view text = vocabulary_.text(id);
+    const size_t longest = std::min(text.size() - 1, vocabulary_.longest());
+    for (size_t cut = 1; cut <= longest; ++cut) {
+      const TokenId left = vocabulary_.find(text.substr(0, cut), text.data() + text.size());
+      if (left < 0) continue;
+      const TokenId right = vocabulary_.find(text.substr(cut));
+      if (right >= 0) merges.push_back({left, right, static_cast<uint32_t>(id), id});
+    }
+  }
+  std::sort(merges.begin(), merges.end(), [](const BpeMerge& a, const BpeMerge& b) {
+    return std::tie(a.rank, a.left, a.right) < std::tie(b.rank, b.left, b.right);
+  });
+  return merges;
+}
+
+std::vector<BpeMerge> BpeModel::merges() const {
+  return source_ == ByteEncoder::MergeSource::list ? merges_.list() : implied_merges();
 }
 
 TokenId BpeModel::find_text(std::string_view text) const {
@@ -149,7 +211,7 @@ std::string BpeModel::to_json(const std::vector<SpecialToken>& also) const {
   }
   out += "},\"merges\":[";
   separator = "";
-  for (const BpeMerge& merge : merges_.list()) {
+  for (const BpeMerge& merge : merges()) {
     out += separator;
     out += "[" + quote_json(token_text(merge.left)) + "," + quote_json(token_text(merge.right)) + "]";
     separator = ",";

@@ -1,7 +1,6 @@
 #include "tokenizer/byte_bpe.h"
 
 #include <algorithm>
-#include <unordered_map>
 #include <unordered_set>
 #include <utility>
 
@@ -21,28 +20,36 @@ template <class... A>
   throw Error(Status::format_invalid).subject(name).say("{}: {}", name, format_text(pattern, arguments...));
 }
 
-void check_tokens(const std::vector<Vocabulary::Entry>& tokens, std::string_view name) {
-  std::unordered_map<std::string_view, TokenId> seen;
-  std::unordered_map<TokenId, std::string_view> seen_ids;
-  for (const Vocabulary::Entry& token : tokens) {
-    if (token.id < 0 || token.id > kMaxTokenId) {
-      refuse(name, "token '{}': rank {}, possible are 0 to {}", to_alphabet(token.text), token.id,
+void check_ids(const TokenList& tokens, std::string_view name) {
+  TokenId largest = -1;
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    if (tokens.id(i) < 0 || tokens.id(i) > kMaxTokenId) {
+      refuse(name, "token '{}': rank {}, possible are 0 to {}", to_alphabet(tokens.text(i)), tokens.id(i),
              kMaxTokenId);
     }
-    if (token.text.empty()) refuse(name, "the token of rank {} is empty", token.id);
-    const auto [text, text_is_new] = seen.emplace(token.text, token.id);
-    if (!text_is_new) {
-      refuse(name, "token '{}' has two ranks, {} and {}", to_alphabet(token.text), text->second, token.id);
+    if (tokens.text(i).empty()) refuse(name, "the token of rank {} is empty", tokens.id(i));
+    largest = std::max(largest, tokens.id(i));
+  }
+  constexpr size_t kNone = SIZE_MAX;
+  std::vector<size_t> of_id(static_cast<size_t>(largest) + 1, kNone);
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    size_t& other = of_id[static_cast<size_t>(tokens.id(i))];
+    if (other != kNone) {
+      refuse(name, "rank {} has two tokens, '{}' and '{}'", tokens.id(i), to_alphabet(tokens.text(other)),
+             to_alphabet(tokens.text(i)));
     }
-    const auto [id, id_is_new] = seen_ids.emplace(token.id, token.text);
-    if (!id_is_new) {
-      refuse(name, "rank {} has two tokens, '{}' and '{}'", token.id, to_alphabet(id->second),
-             to_alphabet(token.text));
-    }
+    other = i;
+  }
+}
+
+void check_texts(const Vocabulary& vocabulary, std::string_view name) {
+  if (const TokenId repeated = vocabulary.repeated(); repeated >= 0) {
+    const std::string_view text = vocabulary.text(repeated);
+    refuse(name, "token '{}' has two ranks, {} and {}", to_alphabet(text), vocabulary.find(text), repeated);
   }
   for (unsigned byte = 0; byte < 256; ++byte) {
     const std::string text(1, static_cast<char>(byte));
-    if (!seen.contains(text)) refuse(name, "no token for the single byte {}", byte);
+    if (vocabulary.find(text) < 0) refuse(name, "no token for the single byte {}", byte);
   }
 }
 
@@ -64,30 +71,6 @@ void check_specials(const std::vector<SpecialToken>& specials, const Vocabulary&
       refuse(name, "special token '{}', id {}: the text or the id appears twice", special.text, special.id);
     }
   }
-}
-
-// Any two tokens that make a token when put together may merge, with that token's rank: tiktoken looks at the
-// bytes only. There are about as many such pairs as tokens, so they are listed once.
-std::vector<BpeMerge> implied_merges(const Vocabulary& vocabulary) {
-  std::vector<BpeMerge> merges;
-  std::vector<uint64_t> powers{1};  // of kHashBase
-  for (TokenId id = 0; id < vocabulary.size(); ++id) {
-    if (!vocabulary.has(id)) continue;
-    const std::string_view text = vocabulary.text(id);
-    const uint64_t whole = Vocabulary::hash(text);
-    powers.resize(std::max(powers.size(), text.size() + 1));
-    for (size_t n = 1; n <= text.size(); ++n) powers[n] = powers[n - 1] * Vocabulary::kHashBase;
-    uint64_t prefix = 0;
-    for (size_t cut = 1; cut < text.size(); ++cut) {
-      prefix = Vocabulary::hash_step(prefix, text[cut - 1]);
-      const TokenId left = vocabulary.find(text.substr(0, cut), prefix);
-      if (left < 0) continue;
-      const uint64_t rest = whole - prefix * powers[text.size() - cut];
-      const TokenId right = vocabulary.find(text.substr(cut), rest);
-      if (right >= 0) merges.push_back({left, right, static_cast<uint32_t>(id), id});
-    }
-  }
-  return merges;
 }
 
 std::string pipeline_json(SplitPattern pattern, const std::vector<SpecialToken>& specials) {
@@ -117,12 +100,12 @@ std::string pipeline_json(SplitPattern pattern, const std::vector<SpecialToken>&
 
 }  // namespace
 
-std::shared_ptr<const Tokenizer> make_ranked_bpe(const std::vector<Vocabulary::Entry>& tokens,
-                                                 SplitPattern pattern,
+std::shared_ptr<const Tokenizer> make_ranked_bpe(const TokenList& tokens, SplitPattern pattern,
                                                  const std::vector<SpecialToken>& specials,
                                                  std::string_view name) {
-  check_tokens(tokens, name);
+  check_ids(tokens, name);
   Vocabulary vocabulary(tokens);
+  check_texts(vocabulary, name);
   check_specials(specials, vocabulary, name);
 
   TokenizerParts parts;
@@ -144,11 +127,17 @@ std::shared_ptr<const Tokenizer> make_ranked_bpe(const std::vector<Vocabulary::E
   parts.pre_tokenizer = PreTokenizer({split});
   parts.decoder = TokenDecoder({{DecoderStep::Kind::byte_level, {}, {}, 0}});
   parts.json_without_model = pipeline_json(pattern, sorted);
-  BpeOptions options;
-  options.whole_piece_first = true;
-  std::vector<BpeMerge> merges = implied_merges(vocabulary);
-  parts.model = std::make_unique<BpeModel>(std::move(vocabulary), std::move(merges), options);
+  parts.model = std::make_unique<BpeModel>(std::move(vocabulary));
   return std::make_shared<PipelineTokenizer>(std::move(parts));
+}
+
+std::shared_ptr<const Tokenizer> make_ranked_bpe(const std::vector<Vocabulary::Entry>& tokens,
+                                                 SplitPattern pattern,
+                                                 const std::vector<SpecialToken>& specials,
+                                                 std::string_view name) {
+  TokenList list;
+  for (const Vocabulary::Entry& token : tokens) list.add(token.id, token.text);
+  return make_ranked_bpe(list, pattern, specials, name);
 }
 
 std::shared_ptr<const Tokenizer> make_byte_bpe(std::vector<std::string> token_bytes, SplitPattern pattern,
@@ -157,11 +146,8 @@ std::shared_ptr<const Tokenizer> make_byte_bpe(std::vector<std::string> token_by
     throw Error(Status::invalid_argument)
         .say("{} tokens, at most {} are possible", token_bytes.size(), kMaxTokenId + 1);
   }
-  std::vector<Vocabulary::Entry> tokens;
-  tokens.reserve(token_bytes.size());
-  for (std::string& bytes : token_bytes) {
-    tokens.push_back({static_cast<TokenId>(tokens.size()), std::move(bytes), true});
-  }
+  TokenList tokens;
+  for (const std::string& bytes : token_bytes) tokens.add(static_cast<TokenId>(tokens.size()), bytes);
   return make_ranked_bpe(tokens, pattern, specials, "byte-level BPE");
 }
 

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/excerpt.h"
 #include "base/utf8.h"
+#include "tokenizer/decoder_json.h"
 #include "tokenizer/json_node.h"
 #include "tokenizer/pipeline_json.h"
 #include "tokenizer/tokenizer_document.h"
@@ -61,6 +62,9 @@ class Parts {
           .say("the tokenizer has ids up to {}, the model's vocabulary has {} tokens",
                tokenizer.vocab_size() - 1, request.n_tokens);
     }
+    if (const std::string type = model_.type(); type != "BPE") {
+      refuse("its model is {}, a reader of this kind of file takes BPE", excerpt(type));
+    }
     texts_.resize(static_cast<size_t>(request.n_tokens));
     types_.assign(texts_.size(), kUnused);
     for (const auto& [text, id] : document_.vocab) place(text, id, kNormal);
@@ -85,10 +89,10 @@ class Parts {
     const Json* found = document_.rest->find(key);
     return {found == nullptr ? kNull : *found, "tokenizer", key};
   }
-  void place(const std::string& text, int64_t id, TokenType type) {
+  void place(std::string_view text, int64_t id, TokenType type) {
     texts_[static_cast<size_t>(id)] = text;
     types_[static_cast<size_t>(id)] = type;
-    ids_.emplace(text, static_cast<TokenId>(id));
+    ids_.emplace(std::string(text), static_cast<TokenId>(id));
   }
   // Readers want every token to have a text of its own.
   void name_unused() {
@@ -161,14 +165,18 @@ bool Parts::adds_space() const {
   return prepends;
 }
 
+std::string joined(std::string_view left, std::string_view right, const char* separator = "") {
+  return std::string(left).append(separator).append(right);
+}
+
 // SentencePiece joins two neighbours whenever they make a token, the token of the best score first. Merges
 // say the same if they list every such pair, and those of one token together.
 void Parts::check_merges_follow_tokens() const {
   std::unordered_set<std::string> pairs, done;
   std::string current;
   for (const auto& [left, right] : document_.merges) {
-    pairs.insert(left + " " + right);
-    std::string result = left + right;
+    pairs.insert(joined(left, right, " "));
+    std::string result = joined(left, right);
     if (result == current) continue;
     if (!done.insert(result).second) {
       refuse("the merges that make '{}' do not follow each other, so its token has no one score",
@@ -181,8 +189,8 @@ void Parts::check_merges_follow_tokens() const {
     for (size_t cut = 0; cut < text.size();) {
       cut += decode_utf8(text, cut).length;
       if (cut >= text.size()) break;
-      const std::string left = text.substr(0, cut), right = text.substr(cut);
-      if (ids_.contains(left) && ids_.contains(right) && !pairs.contains(left + " " + right)) {
+      const std::string left(text.substr(0, cut)), right(text.substr(cut));
+      if (ids_.contains(left) && ids_.contains(right) && !pairs.contains(joined(left, right, " "))) {
         refuse("'{}' and '{}' make a token, but are no merge, and would be joined all the same",
                excerpt(left), excerpt(right));
       }
@@ -193,7 +201,7 @@ void Parts::check_merges_follow_tokens() const {
 std::vector<float> Parts::scores() const {
   std::unordered_map<std::string, float> by_text;
   for (const auto& [left, right] : document_.merges) {
-    by_text.emplace(left + right, -static_cast<float>(by_text.size()));
+    by_text.emplace(joined(left, right), -static_cast<float>(by_text.size()));
   }
   const auto lowest = -static_cast<float>(by_text.size());
   std::vector<float> scores(texts_.size(), 0.0F);
@@ -264,7 +272,7 @@ const char* Parts::split_name() const {
 std::vector<std::string> Parts::merge_texts() const {
   std::vector<std::string> texts;
   texts.reserve(document_.merges.size());
-  for (const auto& [left, right] : document_.merges) texts.push_back(left + " " + right);
+  for (const auto& [left, right] : document_.merges) texts.push_back(joined(left, right, " "));
   return texts;
 }
 

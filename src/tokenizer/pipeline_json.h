@@ -12,14 +12,6 @@ namespace nanochat {
 // Each takes the member itself, which may be null.
 std::vector<NormalizerStep> read_normalizer(const JsonNode& node);
 std::vector<PreTokenizerStep> read_pre_tokenizer(const JsonNode& node);
-std::vector<DecoderStep> read_decoder(const JsonNode& node);
-
-struct PostProcessorTokens {
-  std::vector<TokenId> prefix, suffix;
-};
-PostProcessorTokens read_post_processor(const JsonNode& node);
-SpanTrim read_span_trim(const JsonNode& post_processor);
-
 std::vector<AddedToken> read_added_tokens(const JsonNode& node);
 
 }  // namespace nanochat

@@ -1,5 +1,8 @@
 #include "tokenizer/split_scanner.h"
 
+#include <algorithm>
+
+#include "tokenizer/ascii_scanner.h"
 #include "tokenizer/unicode_classes.h"
 
 namespace nanochat {
@@ -12,9 +15,13 @@ constexpr uint16_t kWordRest = kCharLower | kCharUncased | kCharMark;   // [\p{L
 // Each member tries one alternative of a pattern at `begin` and gives its end, or `begin` if it fails.
 class Scanner {
  public:
-  Scanner(const SplitRules& rules, std::string_view text) : rules_(rules), text_(text) {}
+  Scanner(const SplitRules& rules, std::string_view text)
+      : rules_(rules), text_(text), classes_(CharClasses::table()) {}
 
-  size_t piece(size_t begin) const {
+  // Whether any piece so far might have been another one had the text gone on.
+  bool has_seen_the_end() const { return has_seen_the_end_; }
+
+  size_t piece(size_t begin) {
     const ClassedChar first = at(begin);
     size_t end = begin;
     if (rules_.words != SplitRules::Words::by_case) end = contraction(begin);
@@ -26,10 +33,17 @@ class Scanner {
   }
 
  private:
-  ClassedChar at(size_t position) const { return classed_char_at(text_, position); }
-  bool inside(size_t position) const { return position < text_.size(); }
+  ClassedChar at(size_t position) {
+    const ClassedChar c = classed_char_at(classes_, text_, position);
+    has_seen_the_end_ |= c.length == 1 && c.codepoint == 0xfffd && text_.size() - position < 4;
+    return c;
+  }
+  bool inside(size_t position) {
+    has_seen_the_end_ |= position >= text_.size();
+    return position < text_.size();
+  }
 
-  size_t run(size_t position, uint16_t wanted) const {
+  size_t run(size_t position, uint16_t wanted) {
     while (inside(position)) {
       const ClassedChar c = at(position);
       if (!c.is(wanted)) break;
@@ -40,7 +54,7 @@ class Scanner {
 
   // The letter at `position`, folded to lower case if the rule ignores case. In Unicode's simple folding the
   // letters of the contractions have one partner outside ASCII: U+017F LONG S, which folds to s.
-  char folded(size_t position, uint32_t& length) const {
+  char folded(size_t position, uint32_t& length) {
     length = 0;
     if (!inside(position)) return 0;
     const ClassedChar c = at(position);
@@ -53,7 +67,7 @@ class Scanner {
   }
 
   // '(?:[sdmt]|ll|ve|re)
-  size_t contraction(size_t begin) const {
+  size_t contraction(size_t begin) {
     if (rules_.contractions == SplitRules::Contractions::none || !inside(begin) || text_[begin] != '\'') {
       return begin;
     }
@@ -66,7 +80,7 @@ class Scanner {
     return folded(second, length) == partner ? second + length : begin;
   }
 
-  size_t word(size_t begin, const ClassedChar& first) const {
+  size_t word(size_t begin, const ClassedChar& first) {
     if (rules_.words == SplitRules::Words::by_case) return cased_word(begin, first);
     if (first.is(kCharLetter)) return run(begin + first.length, kCharLetter);
     const bool may_lead = rules_.words == SplitRules::Words::after_space
@@ -79,7 +93,7 @@ class Scanner {
 
   // The two word alternatives of o200k, each first with, then without the leading character. The leading
   // character may be a mark, which is why "without" can match where "with" did not.
-  size_t cased_word(size_t begin, const ClassedChar& first) const {
+  size_t cased_word(size_t begin, const ClassedChar& first) {
     const bool may_lead = !first.is(kCharLetter | kCharNumber | kCharLineBreak);
     const size_t after = begin + first.length;
     size_t end = begin;
@@ -92,7 +106,7 @@ class Scanner {
 
   // [start]*[rest]+ : greedy, so all of the run of word starts, then all of the rest; if there is no rest,
   // the run gives back characters until the last one of it that also counts as rest.
-  size_t some_lower(size_t position, size_t failed) const {
+  size_t some_lower(size_t position, size_t failed) {
     size_t last_both_end = failed;
     while (inside(position)) {
       const ClassedChar c = at(position);
@@ -107,12 +121,12 @@ class Scanner {
   }
 
   // [start]+[rest]* : reached only where some_lower failed, so no rest follows the run.
-  size_t some_upper(size_t position, size_t failed) const {
+  size_t some_upper(size_t position, size_t failed) {
     const size_t end = run(position, kWordStart);
     return end == position ? failed : run(end, kWordRest);
   }
 
-  size_t number(size_t begin, const ClassedChar& first) const {
+  size_t number(size_t begin, const ClassedChar& first) {
     if (rules_.max_digits == 0) {
       const size_t start = first.codepoint == ' ' ? begin + 1 : begin;
       const size_t end = run(start, kCharNumber);
@@ -128,7 +142,7 @@ class Scanner {
   }
 
   //  ?[^\s\p{L}\p{N}]+[tail]*
-  size_t symbols(size_t begin, const ClassedChar& first) const {
+  size_t symbols(size_t begin, const ClassedChar& first) {
     const size_t start = first.codepoint == ' ' ? begin + 1 : begin;
     size_t end = start;
     while (inside(end)) {
@@ -142,7 +156,7 @@ class Scanner {
   }
 
   // \s++$ | \s*[\r\n]+ | \s+(?!\S) | \s+
-  size_t spaces(size_t begin) const {
+  size_t spaces(size_t begin) {
     size_t end = begin, last_start = begin, after_break = begin;
     while (inside(end)) {
       const ClassedChar c = at(end);
@@ -159,7 +173,31 @@ class Scanner {
 
   const SplitRules& rules_;
   std::string_view text_;
+  const CharClasses& classes_;
+  bool has_seen_the_end_ = false;
 };
+
+// Whether a letter ends at `position`.
+bool is_after_letter(std::string_view text, size_t position) {
+  for (size_t length = 1; length <= std::min<size_t>(4, position); ++length) {
+    const ClassedChar c = classed_char_at(text.substr(0, position), position - length);
+    if (c.length == length && c.is(kCharLetter)) return true;
+  }
+  return false;
+}
+
+// The last place of the text where every rule cuts, whatever comes before or after: between a letter and
+// something that is neither letter nor mark nor the beginning of a contraction. 0: none found.
+size_t last_sure_cut(std::string_view text) {
+  for (size_t position = text.size(); position-- > 1;) {
+    const auto byte = static_cast<uint8_t>(text[position]);
+    if (byte == '\'' || (byte >= 0x80 && byte < 0xc0)) continue;
+    const ClassedChar c = classed_char_at(text, position);
+    const bool valid = c.codepoint != 0xfffd;
+    if (valid && !c.is(kCharLetter | kCharMark) && is_after_letter(text, position)) return position;
+  }
+  return 0;
+}
 
 using Words = SplitRules::Words;
 using Contractions = SplitRules::Contractions;
@@ -171,12 +209,16 @@ constexpr SplitRules kLlama3{Words::after_any, Contractions::any_case, 3, "\r\n"
 constexpr SplitRules kQwen2{Words::after_any, Contractions::any_case, 1, "\r\n", true, false};
 constexpr SplitRules kO200k{Words::by_case, Contractions::any_case, 3, "\r\n/", true, false};
 
+// cl100k for the Hugging Face library, where {1,3}+ is not possessive but repeats.
+constexpr std::string_view kJsonCl100k =
+    R"re('(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]|\s+(?!\S)|\s)re";
+
 struct KnownPattern {
   std::string_view text;
   const SplitRules* rules;
 };
 
-// The first four are in the order of SplitPattern: split_pattern_text().
+// The first five are in the order of SplitPattern: split_pattern_text().
 constexpr KnownPattern kKnownPatterns[] = {
     {R"re('(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,2}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+)re",
      &kNanochat},
@@ -185,17 +227,16 @@ constexpr KnownPattern kKnownPatterns[] = {
      &kCl100k},
     {R"re([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)re",
      &kO200k},
-    // Forms found in tokenizer.json files.
-    {R"re('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)re", &kGpt2},
-    {R"re('(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]|\s+(?!\S)|\s)re",
-     &kCl100k},
     {R"re((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)re",
      &kLlama3},
+    // Forms found in tokenizer.json files.
+    {R"re('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)re", &kGpt2},
+    {kJsonCl100k, &kCl100k},
     {R"re((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)re",
      &kQwen2},
 };
 
-constexpr std::string_view kNames[] = {"nanochat", "gpt2", "cl100k", "o200k"};
+constexpr std::string_view kNames[] = {"nanochat", "gpt2", "cl100k", "o200k", "llama3"};
 
 }  // namespace
 
@@ -208,7 +249,7 @@ std::string_view split_pattern_text(SplitPattern pattern) {
 }
 
 std::string_view json_pattern_text(SplitPattern pattern) {
-  return pattern == SplitPattern::cl100k ? kKnownPatterns[5].text : split_pattern_text(pattern);
+  return pattern == SplitPattern::cl100k ? kJsonCl100k : split_pattern_text(pattern);
 }
 
 const SplitRules* find_split_rules(std::string_view pattern_text) {
@@ -227,8 +268,47 @@ bool split_pattern_from_name(std::string_view name, SplitPattern& pattern) {
   return false;
 }
 
+template <const SplitRules& kRules>
+size_t scan_pieces(std::string_view text, size_t begin, std::span<size_t> ends) {
+  const AsciiScanner<kRules> ascii(text);
+  Scanner scanner(kRules, text);
+  size_t n = 0;
+  for (; n < ends.size() && begin < text.size(); ++n) {
+    size_t end = ascii.piece(begin);
+    if (end == begin) end = scanner.piece(begin);
+    ends[n] = begin = end;
+  }
+  return n;
+}
+
+size_t find_piece_ends(const SplitRules& rules, std::string_view text, size_t begin, std::span<size_t> ends) {
+  if (&rules == &kGpt2) return scan_pieces<kGpt2>(text, begin, ends);
+  if (&rules == &kCl100k) return scan_pieces<kCl100k>(text, begin, ends);
+  if (&rules == &kO200k) return scan_pieces<kO200k>(text, begin, ends);
+  if (&rules == &kNanochat) return scan_pieces<kNanochat>(text, begin, ends);
+  if (&rules == &kLlama3) return scan_pieces<kLlama3>(text, begin, ends);
+  if (&rules == &kQwen2) return scan_pieces<kQwen2>(text, begin, ends);
+  Scanner scanner(rules, text);
+  size_t n = 0;
+  for (; n < ends.size() && begin < text.size(); ++n) ends[n] = begin = scanner.piece(begin);
+  return n;
+}
+
 size_t piece_end(const SplitRules& rules, std::string_view text, size_t begin) {
-  return Scanner(rules, text).piece(begin);
+  size_t end = begin;
+  find_piece_ends(rules, text, begin, {&end, 1});
+  return end;
+}
+
+size_t final_pieces_end(const SplitRules& rules, std::string_view text) {
+  Scanner scanner(rules, text);
+  size_t final_end = last_sure_cut(text);
+  while (final_end < text.size()) {
+    const size_t end = scanner.piece(final_end);
+    if (scanner.has_seen_the_end()) break;
+    final_end = end;
+  }
+  return final_end;
 }
 
 }  // namespace nanochat

@@ -1,5 +1,7 @@
 #include "tokenizer/token_decoder.h"
 
+#include <algorithm>
+
 #include "tokenizer/byte_alphabet.h"
 #include "tokenizer/pipeline_normalizer.h"
 
@@ -26,9 +28,35 @@ void strip(std::string& text, std::string_view what, int64_t count) {
     text.erase(0, what.size());
 }
 
+void strip_end(std::string& text, std::string_view what, int64_t count) {
+  for (; count > 0 && text.ends_with(what); --count) text.resize(text.size() - what.size());
+}
+
+void clean_up(std::string& text) {
+  constexpr std::pair<std::string_view, std::string_view> kRules[] = {
+      {" .", "."},   {" ?", "?"},           {" !", "!"},   {" ,", ","},     {" ' ", "'"},   {" n't", "n't"},
+      {" 'm", "'m"}, {" do not", " don't"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
+  if (text.find(' ') == std::string::npos) return;
+  for (const auto& [what, by] : kRules) text = replace_all(text, what, by);
+}
+
+// Any token but the first begins a word, unless it has the prefix.
+void join_word_piece(std::string& text, std::string_view prefix) {
+  if (text.starts_with(prefix)) {
+    text.erase(0, prefix.size());
+  } else {
+    text.insert(0, 1, ' ');
+  }
+}
+
 }  // namespace
 
-std::string TokenDecoder::decode(std::string_view token_text, bool is_first) const {
+bool TokenDecoder::has(DecoderStep::Kind kind) const {
+  return std::any_of(steps_.begin(), steps_.end(),
+                     [kind](const DecoderStep& step) { return step.kind == kind; });
+}
+
+std::string TokenDecoder::decode(std::string_view token_text, bool is_first, bool is_last) const {
   std::string text(token_text);
   for (const DecoderStep& step : steps_) {
     switch (step.kind) {
@@ -53,6 +81,23 @@ std::string TokenDecoder::decode(std::string_view token_text, bool is_first) con
         break;
       case DecoderStep::Kind::space_between:
         if (!is_first) text.insert(0, 1, ' ');
+        break;
+      case DecoderStep::Kind::strip_each_end:
+        strip_end(text, step.what, step.count);
+        break;
+      case DecoderStep::Kind::replace_first:
+        if (is_first) text = replace_all(text, step.what, step.by);
+        break;
+      case DecoderStep::Kind::word_piece:
+        if (!is_first) join_word_piece(text, step.what);
+        break;
+      case DecoderStep::Kind::clean_up:
+        clean_up(text);
+        break;
+      case DecoderStep::Kind::space_for_suffix:
+        text = replace_all(text, step.what, is_last ? "" : " ");
+        break;
+      case DecoderStep::Kind::drop_repeats:  // the caller's: one token does not show it
         break;
     }
   }

@@ -23,15 +23,39 @@ struct SpecialToken {
   TokenId id;
 };
 
-// Which special tokens are recognised in the text itself. Everything else is plain text.
-enum class SpecialsInText : int32_t { none, all };
+// Which special tokens are recognised in the text itself: all, or those of EncodeOptions::allowed. Everything
+// else is plain text.
+enum class SpecialsInText : int32_t { none, all, listed };
 // Whether the file's own post-processor adds its tokens (bos, eos, [CLS] ...) around the text.
 enum class AddSpecials : int32_t { no, yes };
 
 struct EncodeOptions {
   SpecialsInText in_text = SpecialsInText::none;
   AddSpecials add = AddSpecials::no;
+  std::span<const TokenId> allowed{};  // SpecialsInText::listed; ids of other tokens mean nothing
 };
+
+// How lists of tokens are cut and filled up where many texts are encoded at once. encode() does neither.
+struct TruncationRule {
+  enum class Keep : uint8_t { start, end };
+  bool is_set = false;
+  size_t max_tokens = 0;  // with the tokens that are put around a text
+  Keep keep = Keep::start;
+};
+struct PaddingRule {
+  enum class To : uint8_t { none, longest, fixed };
+  To to = To::none;
+  size_t length = 0;       // To::fixed
+  size_t multiple_of = 0;  // 0, 1: of any length
+  bool at_start = false;   // where the padding goes
+  TokenId id = 0;
+};
+struct LengthRules {
+  TruncationRule truncation;
+  PaddingRule padding;
+};
+
+struct SplitRules;  // split_scanner.h
 
 class Tokenizer {
  public:
@@ -45,6 +69,9 @@ class Tokenizer {
   virtual void encode(std::string_view text, const EncodeOptions& options, std::vector<TokenId>& ids,
                       std::vector<TokenSpan>* spans = nullptr) const = 0;
 
+  // How many ids encode() would append, found without storing them where the model can.
+  virtual size_t count(std::string_view text, const EncodeOptions& options) const = 0;
+
   // The exact bytes; not always UTF-8. Throws out_of_range naming the id and the vocabulary size. With
   // skip_specials, special tokens give nothing. A leading space that the encoder had added is removed, as the
   // file's decoder says.
@@ -54,12 +81,27 @@ class Tokenizer {
   // that are skipped. Streaming a list of tokens through this gives the same bytes as decode().
   virtual std::string token_bytes(TokenId id, bool is_first, bool skip_specials) const = 0;
 
+  // What token_bytes() would be if no token came after; else what it is. The same but for decoders that put
+  // spaces between words: streaming the last token through this instead gives the same bytes as decode().
+  virtual std::string last_token_bytes(TokenId id, bool is_first, bool skip_specials) const {
+    return token_bytes(id, is_first, skip_specials);
+  }
+  virtual bool differs_at_end() const { return false; }  // whether that ever is something else
+  // Whether decode() passes over a token that is the same as the one before it.
+  virtual bool drops_repeats() const { return false; }
+
   // No text of this many bytes gives more ids, whatever the options.
   virtual size_t encode_bound(size_t text_bytes) const = 0;
 
   virtual int32_t vocab_size() const = 0;  // largest id + 1
   virtual const std::vector<SpecialToken>& specials() const = 0;
-  virtual TokenId bos() const = 0;          // -1: none
+  virtual TokenId bos() const = 0;                             // -1: none
+  virtual const LengthRules& lengths() const = 0;              // the file's own
+  virtual std::span<const TokenId> tokens_before() const = 0;  // a text, with AddSpecials::yes
+  virtual std::span<const TokenId> tokens_after() const = 0;
+  // With these options, a text's ids are those of the pieces of these rules, one after another, but for what
+  // is put around it. nullptr: it is not as simple as that.
+  virtual const SplitRules* only_split_rules(const EncodeOptions& options) const = 0;
   virtual std::string to_json() const = 0;  // tokenizer.json (Hugging Face form)
 
   TokenId special_id(std::string_view text) const;  // -1: none
@@ -72,7 +114,7 @@ class Tokenizer {
 };
 
 // Split rules by name. The pattern text is the reference's own, byte for byte.
-enum class SplitPattern : int32_t { nanochat, gpt2, cl100k, o200k };
+enum class SplitPattern : int32_t { nanochat, gpt2, cl100k, o200k, llama3 };
 std::string_view split_pattern_text(SplitPattern pattern);
 bool split_pattern_from_name(std::string_view name, SplitPattern& pattern);  // "nanochat", "gpt2", ...
 

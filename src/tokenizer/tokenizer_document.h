@@ -9,18 +9,23 @@
 #include <vector>
 
 #include "base/json.h"
+#include "tokenizer/text_arena.h"
 
 namespace nanochat {
 
+// Texts are kept by `texts`.
 struct TokenizerDocument {
   TokenizerDocument();
   TokenizerDocument(TokenizerDocument&& other) noexcept;
   ~TokenizerDocument();
 
-  std::unique_ptr<Json> rest;                          // everything but the two tables below
-  std::vector<std::pair<std::string, int64_t>> vocab;  // model.vocab, if it is an object; keys may repeat
-  std::vector<std::pair<std::string, std::string>> merges;  // model.merges, if it is an array
+  std::unique_ptr<Json> rest;  // everything but the tables below
+  TextArena texts;
+  std::vector<std::pair<std::string_view, int64_t>> vocab;  // model.vocab, if an object; keys may repeat
+  std::vector<std::pair<std::string_view, double>> scored_vocab;      // model.vocab, if an array
+  std::vector<std::pair<std::string_view, std::string_view>> merges;  // model.merges, if an array
   bool has_vocab = false;
+  bool has_scored_vocab = false;
   bool has_merges = false;
 };
 

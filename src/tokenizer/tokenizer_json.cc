@@ -1,14 +1,14 @@
 // tokenizer.json of Hugging Face, and the reference's own form, to a tokenizer.
 #include <algorithm>
-#include <unordered_map>
 #include <unordered_set>
 #include <utility>
 
 #include "base/error.h"
 #include "base/excerpt.h"
-#include "tokenizer/bpe_model.h"
-#include "tokenizer/byte_alphabet.h"
 #include "tokenizer/byte_bpe.h"
+#include "tokenizer/decoder_json.h"
+#include "tokenizer/length_rules.h"
+#include "tokenizer/model_json.h"
 #include "tokenizer/pipeline_json.h"
 #include "tokenizer/pipeline_tokenizer.h"
 #include "tokenizer/tokenizer_document.h"
@@ -22,118 +22,6 @@ const Json kNull;
 // The member, or null if it is absent.
 JsonNode member(const JsonNode& node, const char* key, std::string_view file) {
   return node.has(key) ? node.at(key) : JsonNode(kNull, file, key);
-}
-
-using VocabIndex = std::unordered_map<std::string_view, TokenId>;
-
-VocabIndex index_vocab(const TokenizerDocument& document, const JsonNode& model) {
-  VocabIndex index;
-  std::unordered_map<int64_t, std::string_view> texts;
-  index.reserve(document.vocab.size());
-  for (const auto& [text, id] : document.vocab) {
-    if (id < 0 || id > kMaxTokenId) {
-      model.invalid("vocab: '{}' has the id {}, possible are 0 to {}", excerpt(text), id, kMaxTokenId);
-    }
-    if (!index.emplace(text, static_cast<TokenId>(id)).second) {
-      model.invalid("vocab: '{}' appears twice", excerpt(text));
-    }
-    const auto [other, is_new] = texts.emplace(id, text);
-    if (!is_new) {
-      model.invalid("vocab: id {} has two texts, '{}' and '{}'", id, excerpt(other->second), excerpt(text));
-    }
-  }
-  return index;
-}
-
-std::vector<Vocabulary::Entry> vocab_entries(const TokenizerDocument& document, BpeOptions::Units units) {
-  std::vector<Vocabulary::Entry> entries;
-  entries.reserve(document.vocab.size());
-  for (const auto& [text, id] : document.vocab) {
-    Vocabulary::Entry entry{static_cast<TokenId>(id), text, true};
-    if (units == BpeOptions::Units::bytes) {
-      entry.searchable = from_alphabet(text, entry.text);
-      if (!entry.searchable) entry.text = text;
-    }
-    entries.push_back(std::move(entry));
-  }
-  return entries;
-}
-
-std::vector<BpeMerge> read_merges(const TokenizerDocument& document, const VocabIndex& index,
-                                  const std::string& prefix, const JsonNode& model) {
-  std::vector<BpeMerge> merges;
-  merges.reserve(document.merges.size());
-  const auto id_of = [&](const std::string& text) {
-    const auto found = index.find(text);
-    if (found == index.end()) {
-      model.invalid("merges[{}]: '{}' is not in the vocabulary", merges.size(), excerpt(text));
-    }
-    return found->second;
-  };
-  for (const auto& [left, right] : document.merges) {
-    const TokenId left_id = id_of(left), right_id = id_of(right);
-    if (right.size() < prefix.size()) {
-      model.invalid("merges[{}]: '{}' is shorter than the prefix '{}'", merges.size(), excerpt(right),
-                    prefix);
-    }
-    const TokenId result = id_of(left + right.substr(prefix.size()));
-    merges.push_back({left_id, right_id, static_cast<uint32_t>(merges.size()), result});
-  }
-  return merges;
-}
-
-// A byte-level file may name affixes; they join bytes there, so only ASCII means the same in both forms.
-std::string read_affix(const JsonNode& model, const char* key, BpeOptions::Units units) {
-  const std::string text = model.text(key, "");
-  const bool is_plain = std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < 0x7f; });
-  if (units == BpeOptions::Units::bytes && !is_plain) model.unsupported("{} '{}'", key, excerpt(text));
-  return text;
-}
-
-BpeOptions read_bpe_options(const JsonNode& model, const VocabIndex& index, BpeOptions::Units units) {
-  if (model.has("dropout") && model.at("dropout").value() != 0) {
-    model.unsupported("dropout {}: encoding would be random", write_json(model.at("dropout").value()));
-  }
-  BpeOptions options;
-  options.units = units;
-  options.prefix = read_affix(model, "continuing_subword_prefix", units);
-  options.suffix = read_affix(model, "end_of_word_suffix", units);
-  options.fuse_unknown = model.boolean("fuse_unk", false);
-  options.byte_fallback = model.boolean("byte_fallback", false);
-  options.whole_piece_first = model.boolean("ignore_merges", false);
-  if (model.has("unk_token")) {
-    const std::string unknown = model.at("unk_token").text();
-    const auto found = index.find(unknown);
-    if (found == index.end()) model.invalid("unk_token '{}' is not in the vocabulary", excerpt(unknown));
-    options.unknown = found->second;
-  }
-  if (units == BpeOptions::Units::bytes && options.byte_fallback) {
-    for (unsigned byte = 0; byte < 256; ++byte) {
-      const std::string text = to_alphabet(std::string(1, static_cast<char>(byte)));
-      if (!index.contains(text))
-        model.unsupported("byte_fallback with ByteLevel, but no token for byte {}", byte);
-    }
-  }
-  return options;
-}
-
-std::string model_type(const JsonNode& model, const TokenizerDocument& document) {
-  if (model.has("type")) return model.type();
-  if (document.has_merges) return "BPE";  // files before 2020 do not say
-  return model.has("max_input_chars_per_word") ? "WordPiece" : model.has("vocab") ? "Unigram" : "WordLevel";
-}
-
-std::unique_ptr<const TokenModel> read_model(const JsonNode& model, const TokenizerDocument& document,
-                                             BpeOptions::Units units) {
-  const std::string type = model_type(model, document);
-  if (type != "BPE") model.unsupported("model '{}'", excerpt(type));
-  if (!document.has_vocab) model.invalid("'vocab' is missing or no object");
-  if (!document.has_merges) model.invalid("'merges' is missing or no array");
-  const VocabIndex index = index_vocab(document, model);
-  BpeOptions options = read_bpe_options(model, index, units);
-  std::vector<BpeMerge> merges = read_merges(document, index, options.prefix, model);
-  return std::make_unique<BpeModel>(Vocabulary(vocab_entries(document, units)), std::move(merges),
-                                    std::move(options));
 }
 
 void check_added_tokens(const std::vector<AddedToken>& added, const TokenModel& model, const JsonNode& node) {
@@ -161,12 +49,10 @@ void check_post_processor(const PostProcessorTokens& tokens, const TokenizerPart
 
 std::shared_ptr<const Tokenizer> read_hugging_face(TokenizerDocument& document, const JsonNode& root,
                                                    std::string_view file) {
-  for (const char* key : {"truncation", "padding"}) {
-    if (root.has(key)) root.at(key).unsupported("{} is set in the file", key);
-  }
   TokenizerParts parts;
   parts.normalizer = PipelineNormalizer(read_normalizer(member(root, "normalizer", file)));
   parts.pre_tokenizer = PreTokenizer(read_pre_tokenizer(member(root, "pre_tokenizer", file)));
+  parts.lengths = read_length_rules(member(root, "truncation", file), member(root, "padding", file));
   parts.decoder = TokenDecoder(read_decoder(member(root, "decoder", file)));
   parts.model = read_model(
       root.at("model"), document,
@@ -190,7 +76,7 @@ std::shared_ptr<const Tokenizer> read_hugging_face(TokenizerDocument& document, 
 
 SplitPattern read_pattern(const JsonNode& node) {
   const std::string text = node.text();
-  for (const char* name : {"nanochat", "gpt2", "cl100k", "o200k"}) {
+  for (const char* name : {"nanochat", "gpt2", "cl100k", "o200k", "llama3"}) {
     SplitPattern pattern;
     if (split_pattern_from_name(name, pattern) && split_pattern_text(pattern) == text) return pattern;
   }

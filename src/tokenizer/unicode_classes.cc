@@ -1,10 +1,8 @@
 #include "tokenizer/unicode_classes.h"
 
-#include <array>
+#include <map>
 
 #include <utf8proc.h>
-
-#include "base/utf8.h"
 
 namespace nanochat {
 
@@ -58,6 +56,7 @@ uint16_t category_bits(char32_t codepoint) {
 
 uint16_t classify(char32_t codepoint) {
   unsigned bits = category_bits(codepoint);
+  if (codepoint > 0x3000 && codepoint >> 8 != 0x1f1) return static_cast<uint16_t>(bits);
   if (is_white_space(codepoint)) bits |= kCharSpace;
   if (codepoint == '\r' || codepoint == '\n') bits |= kCharLineBreak;
   if (codepoint < 0x80 && codepoint > ' ' && codepoint < 0x7f && bits == 0) bits |= kCharPunctuation;
@@ -65,27 +64,29 @@ uint16_t classify(char32_t codepoint) {
   return static_cast<uint16_t>(bits);
 }
 
-const std::array<uint16_t, 128>& ascii_classes() {
-  static const std::array<uint16_t, 128> table = [] {
-    std::array<uint16_t, 128> classes{};
-    for (char32_t c = 0; c < 128; ++c) classes[c] = classify(c);
-    return classes;
-  }();
-  return table;
+// Nothing between these is assigned: unused planes, and private use to the end.
+bool may_be_assigned(char32_t codepoint) {
+  return codepoint < 0x40000 || (codepoint >= 0xe0000 && codepoint < 0xe1000);
 }
 
 }  // namespace
 
-uint16_t char_class(char32_t codepoint) {
-  return codepoint < 128 ? ascii_classes()[codepoint] : classify(codepoint);
+CharClasses::CharClasses() : bits_(kPageSize) {
+  std::map<std::vector<uint16_t>, uint16_t> known{{bits_, 0}};
+  std::vector<uint16_t> page(kPageSize);
+  for (size_t i = 0; i < kPages; ++i) {
+    const auto first = static_cast<char32_t>(i * kPageSize);
+    if (!may_be_assigned(first)) continue;
+    for (size_t c = 0; c < kPageSize; ++c) page[c] = classify(first + static_cast<char32_t>(c));
+    const auto [found, is_new] = known.emplace(page, static_cast<uint16_t>(known.size()));
+    if (is_new) bits_.insert(bits_.end(), page.begin(), page.end());
+    pages_[i] = found->second;
+  }
 }
 
-ClassedChar classed_char_at(std::string_view text, size_t position) {
-  const auto byte = static_cast<unsigned char>(text[position]);
-  if (byte < 128) return {byte, 1, ascii_classes()[byte]};
-  const DecodedCodepoint decoded = decode_utf8(text, position);
-  if (!decoded.valid) return {0xfffd, 1, 0};
-  return {decoded.codepoint, decoded.length, classify(decoded.codepoint)};
+const CharClasses& CharClasses::table() {
+  static const CharClasses classes;
+  return classes;
 }
 
 }  // namespace nanochat

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -43,23 +44,44 @@ class HeadPages {
   int64_t head_;
 };
 
-// One query against keys first..last of one head: scores, their softmax, the weighted sum of values.
-void attend(const float* q, const HeadPages& pages, int64_t first, int64_t last, const AttentionShape& shape,
+// What the query at `position` sees.
+struct Sight {
+  int64_t position, n_keys;
+  const AttentionShape& shape;
+
+  bool sees(int64_t key) const {
+    if (key < shape.global_keys) return true;
+    if (shape.window_left >= 0 && key < position - shape.window_left) return false;
+    return shape.window_right < 0 || key <= position + shape.window_right;
+  }
+  float bias(int64_t head, int64_t key) const {
+    if (shape.bias == nullptr) return 0.0F;
+    const int64_t reach = shape.bias_reach;
+    return shape.bias[head * (2 * reach + 1) + std::clamp(key - position, -reach, reach) + reach];
+  }
+};
+
+// One query against the keys of one head: scores, their softmax, the weighted sum of values.
+void attend(const float* q, const HeadPages& pages, const Sight& sight, int64_t head,
             std::vector<float>& scores, float* y) {
+  const AttentionShape& shape = sight.shape;
   scores.clear();
+  std::vector<int64_t> keys;
   float largest = -INFINITY;
-  for (int64_t key = first; key <= last; ++key) {
+  for (int64_t key = 0; key < sight.n_keys; ++key) {
+    if (!sight.sees(key)) continue;
     float sum = 0.0F;
     for (int64_t i = 0; i < shape.head_dim; ++i) sum += q[i] * pages.key(key, i);
-    scores.push_back(shape.scale * sum);
+    keys.push_back(key);
+    scores.push_back(shape.scale * sum + sight.bias(head, key));
     largest = std::max(largest, scores.back());
   }
   float total = 0.0F;
   for (float& score : scores) total += score = std::exp(score - largest);
   for (int64_t i = 0; i < shape.head_dim; ++i) y[i] = 0.0F;
-  for (int64_t key = first; key <= last; ++key) {
-    const float weight = scores[static_cast<size_t>(key - first)] / total;
-    for (int64_t i = 0; i < shape.head_dim; ++i) y[i] += weight * pages.value(key, i);
+  for (size_t at = 0; at < keys.size(); ++at) {
+    const float weight = scores[at] / total;
+    for (int64_t i = 0; i < shape.head_dim; ++i) y[i] += weight * pages.value(keys[at], i);
   }
 }
 
@@ -69,15 +91,15 @@ void attention(Device& device, std::span<const SequenceRows> sequences, const At
                const float* q, int64_t ldq, float* y, int64_t ldy) {
   const int64_t group = shape.n_head / shape.n_kv_head;
   for (const SequenceRows& sequence : sequences) {
+    const int64_t n_keys = sequence.n_keys > 0 ? sequence.n_keys : sequence.position + sequence.n_rows;
     device.threads().parallel_for(sequence.n_rows * shape.n_head, 1, [&](int64_t begin, int64_t end) {
       std::vector<float> scores;
       for (int64_t unit = begin; unit < end; ++unit) {
         const int64_t row = unit / shape.n_head, head = unit % shape.n_head;
-        const int64_t position = sequence.position + row;
-        const int64_t first = shape.window_left < 0 ? 0 : std::max<int64_t>(0, position - shape.window_left);
         const int64_t batch_row = sequence.first_row + row;
-        attend(q + batch_row * ldq + head * shape.head_dim, HeadPages(sequence, shape, head / group), first,
-               position, shape, scores, y + batch_row * ldy + head * shape.head_dim);
+        attend(q + batch_row * ldq + head * shape.head_dim, HeadPages(sequence, shape, head / group),
+               {sequence.position + row, n_keys, shape}, head, scores,
+               y + batch_row * ldy + head * shape.head_dim);
       }
     });
   }

@@ -16,16 +16,24 @@ void linear(Device& device, const PackedMatrix& w, const float* x, int64_t ldx, 
             int64_t ldy, LinearOutput output);
 void rms_norm(Device& device, const float* x, int64_t ldx, float* y, int64_t ldy, int64_t n_rows,
               int64_t n_groups, int64_t width, float eps, float gain, const float* weight);
+void layer_norm(Device& device, const float* x, int64_t ldx, float* y, int64_t ldy, int64_t n_rows,
+                int64_t width, float eps, const float* weight, const float* bias);
 void rope(Device& device, float* x, int64_t ldx, std::span<const int32_t> positions, int64_t n_heads,
           int64_t head_dim, const float* cos, const float* sin);
 void kv_append(Device& device, std::span<const SequenceRows> sequences, const AttentionShape& shape,
                const float* k, const float* v, int64_t ld);
 void attention(Device& device, std::span<const SequenceRows> sequences, const AttentionShape& shape,
                const float* q, int64_t ldq, float* y, int64_t ldy);
+void pool_rows(Device& device, std::span<const RowRange> ranges, const float* x, int64_t ldx, int64_t width,
+               RowPooling pooling, float* y);
 
 void relu2(Device& device, float* x, int64_t n);
 void swiglu(Device& device, const float* x, float* y, int64_t n_rows, int64_t width);
 void scale_add(Device& device, float a, const float* x, float b, float* y, int64_t n);
+void multiply(Device& device, float* x, int64_t ldx, const float* factor, int64_t ldf, int64_t n_rows,
+              int64_t width);
+void bias_activation(Device& device, float* x, int64_t ldx, int64_t n_rows, int64_t width, const float* bias,
+                     RowActivation activation);
 void softcap(Device& device, float* x, int64_t n, float cap);
 SoftmaxStats softmax_stats(Device& device, const float* x, int64_t n, float scale);
 

@@ -9,7 +9,9 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/f8.h"
 #include "kernels/int8.h"
+#include "tensor/activation.h"
 #include "tensor/dtype.h"
 #include "tensor/kv_page.h"
 
@@ -36,9 +38,12 @@ struct AttentionTask {
   int64_t k_offset, v_offset;              // of this head's K and V in a page, in bytes
   int64_t k_scale_offset, v_scale_offset;  // i8
   int64_t position;                        // of the first row
-  int64_t n_rows, n_heads;     // heads share k and v
-  int64_t head_dim, window_left;
+  int64_t n_rows, n_heads;                 // heads share k and v
+  int64_t head_dim, window_left, window_right, global_keys;
+  int64_t n_keys;  // in the pages
   float scale;
+  const float* bias;  // of the unit's first head; those of the others follow
+  int64_t bias_reach;
   // A part of the work, for threads that would idle: what is computed of V and y, in places of head_dim, and
   // the scores that attention_scores() has left, [pages from the first that is seen][queries][64]; nullptr:
   // to be computed.
@@ -59,7 +64,7 @@ struct AppendTask {
 struct PackTask {
   const void* source;  // [n_rows, k]
   DType source_dtype;
-  const float* source_scales;  // of rows of i8
+  const float* source_scales;  // of rows of i8 or f8_e4m3
   DType target_dtype;
   int64_t first_row, n_rows, n, k;
   void* target;
@@ -88,8 +93,8 @@ struct ValueEmbeddingTask {
 };
 
 struct SimdBodies {
-  // linear. For weights of bf16 and i8: the bytes of a row of x as linear reads it, and rows begin..end made
-  // so. Then a rectangle of y.
+  // linear. For weights of bf16, i8 and f8_e4m3: the bytes of a row of x as linear reads it, and rows
+  // begin..end made so. Then a rectangle of y.
   int64_t (*prepared_row_bytes)(DType dtype, int64_t k);
   void (*prepare_rows)(DType dtype, const float* x, int64_t ldx, int64_t k, int64_t begin, int64_t end,
                        void* prepared);
@@ -111,10 +116,13 @@ struct SimdBodies {
   void (*widen)(const void* source, DType dtype, int64_t first, int64_t n, float* target);
 
   void (*rms_norm)(const float* x, float* y, int64_t width, float eps, float gain, const float* weight);
+  void (*layer_norm)(const float* x, float* y, int64_t width, float eps, const float* weight,
+                     const float* bias);
   void (*rope)(float* x, int64_t n_heads, int64_t head_dim, const float* cos, const float* sin);
   void (*relu2)(float* x, int64_t n);
   void (*swiglu)(const float* gate, const float* up, float* y, int64_t n);
   void (*scale_add)(float a, const float* x, float b, float* y, int64_t n);
+  void (*bias_activation)(float* x, int64_t n, const float* bias, RowActivation activation);
   void (*softcap)(float* x, int64_t n, float cap);
   int64_t (*find_largest)(const float* x, int64_t n, float* largest);  // -1: see SoftmaxStats
   double (*sum_exponentials)(const float* x, int64_t n, float largest, float scale);

@@ -15,14 +15,15 @@ namespace {
 namespace fs = std::filesystem;
 
 // design of the rooms: a room may include its own floor's neighbours only where said, and every lower floor.
-const std::map<std::string, int> kFloors = {{"base", 0},  {"memory", 1}, {"tensor", 1},    {"kernels", 2},
-                                            {"io", 2},    {"cuda", 2},   {"tokenizer", 3}, {"model", 3},
-                                            {"infer", 4}, {"train", 4},  {"eval", 4},      {"hub", 4},
-                                            {"warm", 5},  {"capi", 6},   {"cli", 7},       {"server", 7}};
+const std::map<std::string, int> kFloors = {
+    {"base", 0},      {"memory", 1}, {"tensor", 1},  {"kernels", 2}, {"io", 2},    {"cuda", 2},
+    {"tokenizer", 3}, {"model", 3},  {"encoder", 3}, {"infer", 4},   {"train", 4}, {"eval", 4},
+    {"hub", 4},       {"warm", 5},   {"capi", 6},    {"cli", 7},     {"server", 7}};
 
 // Arrows within one floor. All others between two rooms of a floor are breaches.
 const std::set<std::pair<std::string, std::string>> kNeighbours = {
-    {"tensor", "memory"}, {"model", "tokenizer"}, {"eval", "infer"}, {"cuda", "kernels"}};
+    {"tensor", "memory"},     {"model", "tokenizer"}, {"encoder", "model"},
+    {"encoder", "tokenizer"}, {"eval", "infer"},      {"cuda", "kernels"}};
 
 // Arrows downward that are breaches all the same: warm answers for models that run, not for models in the
 // making.

@@ -105,6 +105,96 @@ TEST_P(Activation, ScaleAddWeighsBoth) {
   }
 }
 
+constexpr RowActivation kActivations[] = {
+    RowActivation::none,       RowActivation::relu, RowActivation::gelu, RowActivation::gelu_tanh,
+    RowActivation::quick_gelu, RowActivation::silu, RowActivation::tanh};
+
+double activated(RowActivation activation, double x) {
+  switch (activation) {
+    case RowActivation::none:
+      return x;
+    case RowActivation::relu:
+      return std::max(x, 0.0);
+    case RowActivation::gelu:
+      return x / 2 * std::erfc(-x / std::sqrt(2.0));
+    case RowActivation::gelu_tanh: {
+      const double inner = std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x);
+      return x * std::exp(2 * inner) / (1 + std::exp(2 * inner));
+    }
+    case RowActivation::quick_gelu:
+      return x / (1 + std::exp(-1.702 * x));
+    case RowActivation::silu:
+      return x / (1 + std::exp(-x));
+    case RowActivation::tanh:
+      return std::tanh(x);
+  }
+  return NAN;
+}
+
+// What the argument of an exponential loses by rounding, the result loses as a part of itself.
+double size_of_exponent(RowActivation activation, double x) {
+  if (activation == RowActivation::gelu_tanh) return 1.6 * std::abs(x) * (1 + 0.0447 * x * x);
+  return activation == RowActivation::quick_gelu ? 1.702 * std::abs(x) : 0;
+}
+
+TEST_P(Activation, ActivationsAreWithinAFewRoundingsOfTheOracle) {
+  for (const auto activation : kActivations) {
+    std::vector<float> x = every_magnitude(12.5F);
+    for (int i = -2500; i <= 2500; ++i) x.push_back(static_cast<float>(i) * 0.005F);
+    const std::vector<float> before = x;
+    const int64_t n = size_of(x);
+    kernels().bias_activation(device(), x.data(), n, 1, n, nullptr, activation);
+    for (size_t i = 0; i < x.size(); ++i) {
+      const double expected = activated(activation, before[i]);
+      const double roundings = 10 + 2 * size_of_exponent(activation, before[i]);
+      ASSERT_NEAR(x[i], expected, roundings * 0x1p-24 * std::abs(expected) + 1e-35)
+          << before[i] << " activation " << static_cast<int>(activation);
+    }
+  }
+}
+
+TEST_P(Activation, ActivationsOfTheLargestNumbersAreTheirLimits) {
+  for (const auto activation : kActivations) {
+    if (activation == RowActivation::none || activation == RowActivation::tanh) continue;
+    std::vector<float> x = {40.0F, 1e4F, 1e10F, -1e4F, -1e10F, 0.0F, NAN};
+    kernels().bias_activation(device(), x.data(), 7, 1, 7, nullptr, activation);
+    EXPECT_EQ(x[0], 40.0F);
+    EXPECT_EQ(x[1], 1e4F);
+    EXPECT_EQ(x[2], 1e10F);
+    for (const size_t i : {3, 4, 5}) EXPECT_NEAR(x[i], 0.0F, 1e-27F) << static_cast<int>(activation);
+    EXPECT_TRUE(std::isnan(x[6]));
+  }
+}
+
+TEST_P(Activation, ABiasBelongsToItsColumnAndNothingElseOfARowChanges) {
+  for (const auto activation : kActivations) {
+    for (const int64_t width : {1, 15, 16, 33, 100}) {
+      const int64_t n_rows = 4, ldx = width + 3;
+      const std::vector<float> before = random_floats(6, n_rows * ldx, 3.0F), bias = random_floats(7, width);
+      std::vector<float> x = before;
+      kernels().bias_activation(device(), x.data(), ldx, n_rows, width, bias.data(), activation);
+      for (int64_t i = 0; i < n_rows * ldx; ++i) {
+        const auto at = static_cast<size_t>(i);
+        if (i % ldx >= width) {
+          ASSERT_EQ(x[at], before[at]);
+        } else {
+          const float sum = before[at] + bias[static_cast<size_t>(i % ldx)];
+          ASSERT_NEAR(x[at], activated(activation, sum), 2e-6) << static_cast<int>(activation);
+        }
+      }
+    }
+  }
+}
+
+TEST_P(Activation, ABiasAloneIsAdded) {
+  std::vector<float> x = {1.0F, 2.0F, 3.0F, 4.0F};
+  const std::vector<float> bias = {0.5F, -0.5F};
+  kernels().bias_activation(device(), x.data(), 2, 2, 2, nullptr, RowActivation::none);
+  EXPECT_EQ(x, (std::vector<float>{1.0F, 2.0F, 3.0F, 4.0F}));
+  kernels().bias_activation(device(), x.data(), 2, 2, 2, bias.data(), RowActivation::none);
+  EXPECT_EQ(x, (std::vector<float>{1.5F, 1.5F, 3.5F, 3.5F}));
+}
+
 // An element's bits depend on its value alone: not on its place, its neighbours or the number of threads.
 TEST_P(Activation, AnElementHasTheSameBitsAnywhere) {
   const int64_t n = 200003;
@@ -124,16 +214,24 @@ TEST_P(Activation, AnElementHasTheSameBitsAnywhere) {
     y = part;
     on.kernels().scale_add(on, 0.3F, part.data(), 0.9F, y.data(), count);
     all.insert(all.end(), y.begin(), y.end());
+    for (const auto activation : kActivations) {
+      y = part;
+      on.kernels().bias_activation(on, y.data(), 1, count, 1, nullptr, activation);
+      std::vector<float> row = part;
+      on.kernels().bias_activation(on, row.data(), count, 1, count, nullptr, activation);
+      EXPECT_TRUE(same_bits(y.data(), row.data(), count)) << static_cast<int>(activation);
+      all.insert(all.end(), y.begin(), y.end());
+    }
     return all;
   };
   const std::vector<float> whole = apply(device(), 0, n);
   for (const int n_threads : {1, 3, 4}) {
-    EXPECT_TRUE(same_bits(apply(*make_device(GetParam(), n_threads), 0, n).data(), whole.data(), 4 * n));
+    EXPECT_TRUE(same_bits(apply(*make_device(GetParam(), n_threads), 0, n).data(), whole.data(), 11 * n));
   }
   for (const int64_t first : {1, 13, 150000}) {
     for (const int64_t count : {1, 7, 33}) {
       const std::vector<float> part = apply(device(), first, count);
-      for (int64_t op = 0; op < 4; ++op) {
+      for (int64_t op = 0; op < 11; ++op) {
         EXPECT_TRUE(same_bits(part.data() + op * count, whole.data() + op * n + first, count)) << op;
       }
     }

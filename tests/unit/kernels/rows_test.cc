@@ -5,6 +5,10 @@ namespace {
 
 class RmsNorm : public EveryIsa {};
 NANOCHAT_ON_EVERY_ISA(RmsNorm);
+class LayerNorm : public EveryIsa {};
+NANOCHAT_ON_EVERY_ISA(LayerNorm);
+class PoolRows : public EveryIsa {};
+NANOCHAT_ON_EVERY_ISA(PoolRows);
 class Rope : public EveryIsa {};
 NANOCHAT_ON_EVERY_ISA(Rope);
 class Embed : public EveryIsa {};
@@ -69,6 +73,106 @@ TEST_P(RmsNorm, ARowOfZerosStaysZero) {
   std::vector<float> x(64, 0.0F);
   kernels().rms_norm(device(), x.data(), 64, x.data(), 64, 1, 1, 64, 1e-6F, 1.0F, nullptr);
   for (const float value : x) EXPECT_EQ(value, 0.0F);
+}
+
+// Rows around `offset`, which the variance must not see.
+void check_layer_norm(Device& device, int64_t width, bool weighted, bool biased, float offset) {
+  const int64_t n_rows = 4, ldx = width + 3, ldy = width + 1;
+  std::vector<float> x = random_floats(1, n_rows * ldx, 4.0F);
+  for (float& value : x) value += offset;
+  const std::vector<float> weight = random_floats(2, width), bias = random_floats(3, width);
+  std::vector<float> y(static_cast<size_t>(n_rows * ldy), 7.0F);
+  device.kernels().layer_norm(device, x.data(), ldx, y.data(), ldy, n_rows, width, 1e-5F,
+                              weighted ? weight.data() : nullptr, biased ? bias.data() : nullptr);
+  for (int64_t row = 0; row < n_rows; ++row) {
+    const float* in = x.data() + row * ldx;
+    double mean = 0, variance = 0;
+    for (int64_t i = 0; i < width; ++i) mean += in[i] / static_cast<double>(width);
+    for (int64_t i = 0; i < width; ++i) variance += std::pow(in[i] - mean, 2) / static_cast<double>(width);
+    const double factor = 1 / std::sqrt(variance + static_cast<double>(1e-5F));
+    for (int64_t i = 0; i < width; ++i) {
+      const double gain = factor * (weighted ? weight[static_cast<size_t>(i)] : 1.0F);
+      const double shift = biased ? bias[static_cast<size_t>(i)] : 0.0F;
+      const double expected = (in[i] - mean) * gain + shift;
+      // The mean is off by the walk of its sum, the rest by a few roundings of its own size.
+      const double walk = (2 + std::sqrt(static_cast<double>(width))) * 0x1p-24;
+      const double error = walk * (std::abs(gain) * (4 + std::abs(offset)) + std::abs(expected)) +
+                           8 * 0x1p-24 * (std::abs(expected) + std::abs(shift));
+      ASSERT_NEAR(y[static_cast<size_t>(row * ldy + i)], expected, error) << width << " offset " << offset;
+    }
+    ASSERT_EQ(y[static_cast<size_t>(row * ldy + width)], 7.0F);
+  }
+}
+
+TEST_P(LayerNorm, AgreesWithTheOracleForEveryWidthWeightBiasAndMean) {
+  for (const int64_t width : {2, 8, 15, 20, 64, 100, 333, 384, 1024, 8320}) {
+    for (const bool weighted : {false, true}) {
+      for (const bool biased : {false, true}) {
+        for (const float offset : {0.0F, 50.0F}) check_layer_norm(device(), width, weighted, biased, offset);
+      }
+    }
+  }
+}
+
+TEST_P(LayerNorm, InPlaceAndAloneGivesTheSameBitsAsAmongOthers) {
+  const int64_t width = 1030, n_rows = 200;
+  const std::vector<float> x = random_floats(3, n_rows * width), weight = random_floats(4, width);
+  for (const int n_threads : {1, 3}) {
+    const auto other = make_device(GetParam(), n_threads);
+    std::vector<float> y = x;
+    other->kernels().layer_norm(*other, y.data(), width, y.data(), width, n_rows, width, 1e-6F, weight.data(),
+                                weight.data());
+    for (const int64_t row : {0, 1, 99, 199}) {
+      std::vector<float> alone(static_cast<size_t>(width));
+      kernels().layer_norm(device(), x.data() + row * width, width, alone.data(), width, 1, width, 1e-6F,
+                           weight.data(), weight.data());
+      EXPECT_TRUE(same_bits(alone.data(), y.data() + row * width, width)) << row;
+    }
+  }
+}
+
+TEST_P(LayerNorm, ARowOfOneValueBecomesItsBias) {
+  std::vector<float> x(64, 3.0F);
+  const std::vector<float> bias = random_floats(5, 64);
+  kernels().layer_norm(device(), x.data(), 64, x.data(), 64, 1, 64, 1e-12F, nullptr, bias.data());
+  EXPECT_EQ(x, bias);
+}
+
+TEST_P(PoolRows, GivesTheMeanInDoubleAndTheLargestOfEachRange) {
+  for (const int64_t width : {1, 16, 255, 256, 257, 1000}) {
+    const int64_t n_rows = 60, ldx = width + 2;
+    const std::vector<float> x = random_floats(20, n_rows * ldx, 5.0F);
+    const std::vector<RowRange> ranges = {{0, 1}, {59, 1}, {3, 40}, {10, 0}, {3, 57}};
+    std::vector<float> mean(ranges.size() * static_cast<size_t>(width), 7.0F), largest = mean;
+    kernels().pool_rows(device(), ranges, x.data(), ldx, width, RowPooling::mean, mean.data());
+    kernels().pool_rows(device(), ranges, x.data(), ldx, width, RowPooling::max, largest.data());
+    device().synchronize();
+    for (size_t i = 0; i < mean.size(); ++i) {
+      const RowRange& range = ranges[i / static_cast<size_t>(width)];
+      const int64_t column = static_cast<int64_t>(i) % width;
+      double sum = 0;
+      float most = range.n == 0 ? 0.0F : -INFINITY;
+      for (int64_t row = range.first; row < range.first + range.n; ++row) {
+        sum += x[static_cast<size_t>(row * ldx + column)];
+        most = std::max(most, x[static_cast<size_t>(row * ldx + column)]);
+      }
+      ASSERT_EQ(mean[i], range.n == 0 ? 0.0F : static_cast<float>(sum / static_cast<double>(range.n)));
+      ASSERT_EQ(largest[i], most);
+    }
+  }
+}
+
+TEST_P(PoolRows, NotANumberMakesItsColumnNotANumber) {
+  for (const int64_t bad : {0, 1, 2}) {
+    std::vector<float> x = random_floats(21, 3 * 20);
+    x[static_cast<size_t>(bad * 20 + 4)] = NAN;
+    const std::vector<RowRange> ranges = {{0, 3}};
+    for (const RowPooling pooling : {RowPooling::mean, RowPooling::max}) {
+      std::vector<float> y(20);
+      kernels().pool_rows(device(), ranges, x.data(), 20, 20, pooling, y.data());
+      for (size_t i = 0; i < y.size(); ++i) EXPECT_EQ(std::isnan(y[i]), i == 4);
+    }
+  }
 }
 
 TEST_P(Rope, TurnsEachHalfSplitPairByItsPositionsAngle) {

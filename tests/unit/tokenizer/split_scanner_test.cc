@@ -41,6 +41,7 @@ TEST(SplitScanner, SplitsAsTheRegularExpressionOfEachPattern) {
   expect_same_splits("gpt2", split_rules(SplitPattern::gpt2));
   expect_same_splits("cl100k", split_rules(SplitPattern::cl100k));
   expect_same_splits("o200k", split_rules(SplitPattern::o200k));
+  expect_same_splits("llama3", split_rules(SplitPattern::llama3));
 }
 
 TEST(SplitScanner, SplitsAsTheRegularExpressionsFoundInFiles) {
@@ -57,7 +58,7 @@ TEST(SplitScanner, SplitsAsTheRegularExpressionsFoundInFiles) {
 }
 
 TEST(SplitScanner, KnowsThePatternsByNameAndByText) {
-  for (const char* name : {"nanochat", "gpt2", "cl100k", "o200k"}) {
+  for (const char* name : {"nanochat", "gpt2", "cl100k", "o200k", "llama3"}) {
     SplitPattern pattern;
     ASSERT_TRUE(split_pattern_from_name(name, pattern)) << name;
     EXPECT_EQ(find_split_rules(split_pattern_text(pattern)), &split_rules(pattern)) << name;
@@ -90,7 +91,7 @@ TEST(SplitScanner, CoversAnyBytesWithAnyPattern) {
           "09Aa!/";
       text += kBytes[(state >> 16) % kBytes.size()];
     }
-    for (const char* name : {"nanochat", "gpt2", "cl100k", "o200k"}) {
+    for (const char* name : {"nanochat", "gpt2", "cl100k", "o200k", "llama3"}) {
       SplitPattern pattern;
       ASSERT_TRUE(split_pattern_from_name(name, pattern));
       size_t total = 0;
