@@ -14,6 +14,8 @@ DType matrix_dtype(DType stored, WeightDtype wanted) {
       return DType::bf16;
     case WeightDtype::i8:
       return DType::i8;
+    case WeightDtype::f8:
+      return DType::f8_e4m3;
     case WeightDtype::as_stored:
       break;
   }

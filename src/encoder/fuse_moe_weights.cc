@@ -207,6 +207,7 @@ void require_physical_memory(const Memory& memory, uint64_t n_bytes) {
 
 WeightDtype weight_dtype_of(DType dtype) {
   if (dtype == DType::i8) return WeightDtype::i8;
+  if (dtype == DType::f8_e4m3) return WeightDtype::f8;
   return dtype == DType::f32 ? WeightDtype::f32 : WeightDtype::bf16;
 }
 
