@@ -3,6 +3,7 @@ find_package(Threads REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(ZSTD REQUIRED IMPORTED_TARGET libzstd)
 pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc)
+pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
 find_package(nlohmann_json REQUIRED)
 # Its assertions would abort the caller's process in debug builds; what they guard is checked before.
 target_compile_definitions(nlohmann_json::nlohmann_json INTERFACE JSON_NO_IO=1 "JSON_ASSERT=static_cast<void>")
@@ -46,8 +47,8 @@ endforeach()
 add_library(nanochat_objects OBJECT ${nanochat_sources})
 target_include_directories(nanochat_objects PUBLIC ${PROJECT_SOURCE_DIR}/src)
 target_link_libraries(nanochat_objects
-  PUBLIC nanochat_flags Threads::Threads PkgConfig::ZSTD PkgConfig::UTF8PROC nlohmann_json::nlohmann_json
-         ${CMAKE_DL_LIBS})
+  PUBLIC nanochat_flags Threads::Threads PkgConfig::ZSTD PkgConfig::UTF8PROC PkgConfig::PCRE2
+         nlohmann_json::nlohmann_json ${CMAKE_DL_LIBS})
 
 file(GLOB capi_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/capi/*.cc)
 add_library(nanochat_capi OBJECT ${capi_sources})
@@ -62,7 +63,8 @@ function(nanochat_describe_library target)
     PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
   target_link_libraries(${target} PRIVATE
     $<BUILD_INTERFACE:nanochat_flags> Threads::Threads
-    $<BUILD_INTERFACE:PkgConfig::ZSTD> $<BUILD_INTERFACE:PkgConfig::UTF8PROC> ${CMAKE_DL_LIBS})
+    $<BUILD_INTERFACE:PkgConfig::ZSTD> $<BUILD_INTERFACE:PkgConfig::UTF8PROC> $<BUILD_INTERFACE:PkgConfig::PCRE2>
+    ${CMAKE_DL_LIBS})
 endfunction()
 
 add_library(nanochat $<TARGET_OBJECTS:nanochat_capi> $<TARGET_OBJECTS:nanochat_objects>)

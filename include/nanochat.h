@@ -375,6 +375,17 @@ NANOCHAT_API nanochat_status nanochat_tokenizer_encode(const nanochat_tokenizer 
                                                        size_t text_size, uint32_t flags, int32_t *ids,
                                                        size_t capacity, size_t *out_n, nanochat_error **error);
 
+/* How many ids nanochat_tokenizer_encode() would give, without storing them: with a byte-level BPE this takes no
+ * memory that grows with the text.
+ *
+ * flags     NANOCHAT_ENCODE_* joined with |
+ * out_n     receives the number
+ *
+ * Statuses: INVALID_ARGUMENT, OUT_OF_MEMORY. Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_tokenizer_count(const nanochat_tokenizer *tokenizer, const char *text,
+                                                      size_t text_size, uint32_t flags, size_t *out_n,
+                                                      nanochat_error **error);
+
 /* Decodes ids to their exact bytes, which need not be valid UTF-8 at either end. Special tokens are spelled out, or
  * left out if skip_specials is not 0.
  * Statuses: INVALID_ARGUMENT, OUT_OF_RANGE (an id outside the vocabulary), OUT_OF_MEMORY. Thread-safe. Since 0.1. */

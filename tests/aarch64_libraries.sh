@@ -3,8 +3,8 @@
 # nothing else: no foreign architecture is added to this machine, and no root is needed.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-packages=(libzstd-dev libzstd1 libutf8proc-dev libutf8proc2 libxxhash-dev nlohmann-json3-dev libcli11-dev
-  libgtest-dev libbenchmark-dev libbenchmark1debian)
+packages=(libzstd-dev libzstd1 libutf8proc-dev libutf8proc2 libpcre2-dev libpcre2-8-0 libxxhash-dev
+  nlohmann-json3-dev libcli11-dev libgtest-dev libbenchmark-dev libbenchmark1debian)
 
 root=$PWD/build/aarch64-root
 done_file=$root/packages.list

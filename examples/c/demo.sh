@@ -24,7 +24,7 @@ step() {
 [ "$(uname -m)" = x86_64 ] || [ "$(uname -m)" = aarch64 ] || fail "needs a 64-bit x86 or ARM machine, this is $(uname -m)"
 mkdir -p "$build"
 : > "$log"
-install_packages g++ cmake ninja-build pkg-config libzstd-dev libutf8proc-dev nlohmann-json3-dev libxxhash-dev ||
+install_packages g++ cmake ninja-build pkg-config libzstd-dev libutf8proc-dev libpcre2-dev nlohmann-json3-dev libxxhash-dev ||
   fail "some packages are missing and could not be installed"
 
 step "Configuring" cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DNANOCHAT_TESTS=OFF \

@@ -51,6 +51,14 @@ std::shared_ptr<const Tokenizer> load(const std::string& path, const nanochat_to
   return load_tokenizer(directory_exists(path) ? join_path(path, "tokenizer.json") : path);
 }
 
+EncodeOptions import_encode_flags(uint32_t flags) {
+  require_enum(flags, NANOCHAT_ENCODE_SPECIALS_IN_TEXT | NANOCHAT_ENCODE_ADD_SPECIALS, "flags");
+  EncodeOptions options;
+  if ((flags & NANOCHAT_ENCODE_SPECIALS_IN_TEXT) != 0) options.in_text = SpecialsInText::all;
+  if ((flags & NANOCHAT_ENCODE_ADD_SPECIALS) != 0) options.add = AddSpecials::yes;
+  return options;
+}
+
 // Copies ids (and mask) to the caller's buffers, or says how many there are.
 void export_ids(const std::vector<int32_t>& ids, const uint8_t* mask_source, int32_t* target, uint8_t* mask,
                 size_t capacity, size_t* out_n) {
@@ -111,12 +119,19 @@ nanochat_status nanochat_tokenizer_encode(const nanochat_tokenizer* tokenizer, c
   return guard(error, [&] {
     const Tokenizer& encoder = *require_handle(tokenizer, "tokenizer").tokenizer;
     require_pointer(out_n, "out_n");
-    require_enum(flags, NANOCHAT_ENCODE_SPECIALS_IN_TEXT | NANOCHAT_ENCODE_ADD_SPECIALS, "flags");
-    EncodeOptions options;
-    if ((flags & NANOCHAT_ENCODE_SPECIALS_IN_TEXT) != 0) options.in_text = SpecialsInText::all;
-    if ((flags & NANOCHAT_ENCODE_ADD_SPECIALS) != 0) options.add = AddSpecials::yes;
+    const EncodeOptions options = import_encode_flags(flags);
     export_ids(encoder.encode(import_text(text, text_size, "text"), options), nullptr, ids, nullptr, capacity,
                out_n);
+  });
+}
+
+nanochat_status nanochat_tokenizer_count(const nanochat_tokenizer* tokenizer, const char* text,
+                                         size_t text_size, uint32_t flags, size_t* out_n,
+                                         nanochat_error** error) {
+  return guard(error, [&] {
+    const Tokenizer& encoder = *require_handle(tokenizer, "tokenizer").tokenizer;
+    require_pointer(out_n, "out_n");
+    *out_n = encoder.count(import_text(text, text_size, "text"), import_encode_flags(flags));
   });
 }
 

@@ -1,7 +1,6 @@
 #include "tokenizer/byte_bpe.h"
 
 #include <algorithm>
-#include <unordered_map>
 #include <unordered_set>
 #include <utility>
 
@@ -21,28 +20,36 @@ template <class... A>
   throw Error(Status::format_invalid).subject(name).say("{}: {}", name, format_text(pattern, arguments...));
 }
 
-void check_tokens(const std::vector<Vocabulary::Entry>& tokens, std::string_view name) {
-  std::unordered_map<std::string_view, TokenId> seen;
-  std::unordered_map<TokenId, std::string_view> seen_ids;
-  for (const Vocabulary::Entry& token : tokens) {
-    if (token.id < 0 || token.id > kMaxTokenId) {
-      refuse(name, "token '{}': rank {}, possible are 0 to {}", to_alphabet(token.text), token.id,
+void check_ids(const TokenList& tokens, std::string_view name) {
+  TokenId largest = -1;
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    if (tokens.id(i) < 0 || tokens.id(i) > kMaxTokenId) {
+      refuse(name, "token '{}': rank {}, possible are 0 to {}", to_alphabet(tokens.text(i)), tokens.id(i),
              kMaxTokenId);
     }
-    if (token.text.empty()) refuse(name, "the token of rank {} is empty", token.id);
-    const auto [text, text_is_new] = seen.emplace(token.text, token.id);
-    if (!text_is_new) {
-      refuse(name, "token '{}' has two ranks, {} and {}", to_alphabet(token.text), text->second, token.id);
+    if (tokens.text(i).empty()) refuse(name, "the token of rank {} is empty", tokens.id(i));
+    largest = std::max(largest, tokens.id(i));
+  }
+  constexpr size_t kNone = SIZE_MAX;
+  std::vector<size_t> of_id(static_cast<size_t>(largest) + 1, kNone);
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    size_t& other = of_id[static_cast<size_t>(tokens.id(i))];
+    if (other != kNone) {
+      refuse(name, "rank {} has two tokens, '{}' and '{}'", tokens.id(i), to_alphabet(tokens.text(other)),
+             to_alphabet(tokens.text(i)));
     }
-    const auto [id, id_is_new] = seen_ids.emplace(token.id, token.text);
-    if (!id_is_new) {
-      refuse(name, "rank {} has two tokens, '{}' and '{}'", token.id, to_alphabet(id->second),
-             to_alphabet(token.text));
-    }
+    other = i;
+  }
+}
+
+void check_texts(const Vocabulary& vocabulary, std::string_view name) {
+  if (const TokenId repeated = vocabulary.repeated(); repeated >= 0) {
+    const std::string_view text = vocabulary.text(repeated);
+    refuse(name, "token '{}' has two ranks, {} and {}", to_alphabet(text), vocabulary.find(text), repeated);
   }
   for (unsigned byte = 0; byte < 256; ++byte) {
     const std::string text(1, static_cast<char>(byte));
-    if (!seen.contains(text)) refuse(name, "no token for the single byte {}", byte);
+    if (vocabulary.find(text) < 0) refuse(name, "no token for the single byte {}", byte);
   }
 }
 
@@ -93,12 +100,12 @@ std::string pipeline_json(SplitPattern pattern, const std::vector<SpecialToken>&
 
 }  // namespace
 
-std::shared_ptr<const Tokenizer> make_ranked_bpe(const std::vector<Vocabulary::Entry>& tokens,
-                                                 SplitPattern pattern,
+std::shared_ptr<const Tokenizer> make_ranked_bpe(const TokenList& tokens, SplitPattern pattern,
                                                  const std::vector<SpecialToken>& specials,
                                                  std::string_view name) {
-  check_tokens(tokens, name);
+  check_ids(tokens, name);
   Vocabulary vocabulary(tokens);
+  check_texts(vocabulary, name);
   check_specials(specials, vocabulary, name);
 
   TokenizerParts parts;
@@ -124,17 +131,23 @@ std::shared_ptr<const Tokenizer> make_ranked_bpe(const std::vector<Vocabulary::E
   return std::make_shared<PipelineTokenizer>(std::move(parts));
 }
 
+std::shared_ptr<const Tokenizer> make_ranked_bpe(const std::vector<Vocabulary::Entry>& tokens,
+                                                 SplitPattern pattern,
+                                                 const std::vector<SpecialToken>& specials,
+                                                 std::string_view name) {
+  TokenList list;
+  for (const Vocabulary::Entry& token : tokens) list.add(token.id, token.text);
+  return make_ranked_bpe(list, pattern, specials, name);
+}
+
 std::shared_ptr<const Tokenizer> make_byte_bpe(std::vector<std::string> token_bytes, SplitPattern pattern,
                                                std::vector<SpecialToken> specials) {
   if (token_bytes.size() > static_cast<size_t>(kMaxTokenId) + 1) {
     throw Error(Status::invalid_argument)
         .say("{} tokens, at most {} are possible", token_bytes.size(), kMaxTokenId + 1);
   }
-  std::vector<Vocabulary::Entry> tokens;
-  tokens.reserve(token_bytes.size());
-  for (std::string& bytes : token_bytes) {
-    tokens.push_back({static_cast<TokenId>(tokens.size()), std::move(bytes), true});
-  }
+  TokenList tokens;
+  for (const std::string& bytes : token_bytes) tokens.add(static_cast<TokenId>(tokens.size()), bytes);
   return make_ranked_bpe(tokens, pattern, specials, "byte-level BPE");
 }
 

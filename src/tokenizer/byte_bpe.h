@@ -13,6 +13,9 @@ namespace nanochat {
 
 // `tokens`: raw bytes and rank, the rank being the id; ranks may have gaps. Throws `fault` naming `name` and
 // the token for an empty or repeated token, a repeated or impossible rank, a missing single byte.
+std::shared_ptr<const Tokenizer> make_ranked_bpe(const TokenList& tokens, SplitPattern pattern,
+                                                 const std::vector<SpecialToken>& specials,
+                                                 std::string_view name);
 std::shared_ptr<const Tokenizer> make_ranked_bpe(const std::vector<Vocabulary::Entry>& tokens,
                                                  SplitPattern pattern,
                                                  const std::vector<SpecialToken>& specials,

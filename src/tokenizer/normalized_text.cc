@@ -65,6 +65,12 @@ void NormalizedText::keep(size_t n) {
   position_ += n;
 }
 
+void NormalizedText::replace(size_t n, const TextPiece& rewritten) {
+  text_ += rewritten.text;
+  if (traced_) origins_.insert(origins_.end(), rewritten.origins, rewritten.origins + rewritten.text.size());
+  position_ += n;
+}
+
 void NormalizedText::trace_inserted(size_t n) {
   if (position_ > 0) {
     trace_as(position_ - 1, n);

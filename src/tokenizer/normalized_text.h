@@ -16,11 +16,11 @@ namespace nanochat {
 
 enum class Trace : bool { off, on };
 
-// A view. Without a trace `origins` is null and `base` means nothing.
+// A view.
 struct TextPiece {
   std::string_view text;
-  size_t base = 0;                     // of an unchanged text: where it begins in the original
-  const TokenSpan* origins = nullptr;  // of a rewritten one: the origin of each of its bytes
+  size_t base = 0;  // of an unchanged text: where it begins in the original; 0: it is the beginning
+  const TokenSpan* origins = nullptr;  // of a rewritten one, if it is traced: the origin of each of its bytes
 
   bool empty() const { return text.empty(); }
   TextPiece part(size_t begin, size_t end) const {
@@ -63,9 +63,15 @@ class NormalizedText {
     if (traced()) trace_inserted(text.size());
     text_ += text;
   }
+  // Writes a rewriting of the next n bytes.
+  void replace(size_t n, const TextPiece& rewritten);
   std::string& untraced() { return text_; }  // to append to where traced() is false
   bool traced() const { return traced_; }
 
+  TextPiece unread(size_t n) const {  // the next n bytes of the source, with their origins
+    return {source_.text.substr(position_, n), source_.base + position_,
+            traced_ ? from_ + position_ : nullptr};
+  }
   TextPiece view() const { return {text_, base_, traced_ ? origins_.data() : nullptr}; }
   void swap(NormalizedText& other) noexcept;
 

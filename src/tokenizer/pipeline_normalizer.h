@@ -1,22 +1,45 @@
 // The first step of a tokenizer.json pipeline: rewriting the text. A list of steps, empty for byte-level
-// files.
+// files. Bytes that are not UTF-8 stay where they are, but for BertNormalizer's clean_text, which takes them
+// out as it takes U+FFFD.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "tokenizer/bert_normalizer.h"
+#include "tokenizer/charsmap.h"
+#include "tokenizer/normal_forms.h"
 #include "tokenizer/normalized_text.h"
+#include "tokenizer/regular_expression.h"
 
 namespace nanochat {
 
 struct NormalizerStep {
-  enum class Kind : uint8_t { prepend, replace };
+  enum class Kind : uint8_t {
+    prepend,      // `by` before a text that is not empty
+    replace,      // `by` for every `what`, which is not empty
+    replace_all,  // `by` for every match of `pattern`
+    strip,        // white space off the ends
+    strip_accents,
+    lowercase,
+    normal_form,
+    nmt,         // control characters out, unusual spaces to plain ones
+    byte_level,  // bytes to GPT-2's alphabet
+    bert,
+    precompiled,
+  };
   Kind kind;
-  std::string what;  // replace: the text looked for, not empty
-  std::string by;    // replace: the text instead; prepend: the text put before a text that is not empty
+  std::string what = {};
+  std::string by = {};
+  bool strips_left = false, strips_right = false;
+  NormalForm form = NormalForm::nfc;
+  std::shared_ptr<const RegularExpression> pattern = nullptr;
+  std::shared_ptr<const BertNormalizer> bert = nullptr;
+  std::shared_ptr<const Charsmap> charsmap = nullptr;
 };
 
 class PipelineNormalizer {

@@ -45,28 +45,38 @@ PipelineTokenizer::PipelineTokenizer(TokenizerParts parts) : parts_(std::move(pa
   added_ = AddedTokens(std::move(parts_.added), parts_.normalizer);
   TokenId largest = parts_.model->size() - 1;
   for (const AddedToken& token : added_.tokens()) largest = std::max(largest, token.id);
-  kinds_.assign(static_cast<size_t>(largest) + 1, Kind::none);
-  for (TokenId id = 0; id < parts_.model->size(); ++id) {
-    if (parts_.model->has(id)) kinds_[static_cast<size_t>(id)] = Kind::model;
-  }
-  for (const AddedToken& token : added_.tokens()) {
-    kinds_[static_cast<size_t>(token.id)] = token.special ? Kind::special : Kind::added;
-    if (token.special) specials_.push_back({token.text, token.id});
-  }
-  offsets_.assign(1, 0);
-  for (TokenId id = 0; id <= largest; ++id) {
-    const Kind kind = kinds_[static_cast<size_t>(id)];
-    if (kind != Kind::none) {
-      const bool raw = kind != Kind::model && !parts_.decodes_added;
-      bytes_ += raw ? text(id) : parts_.decoder.decode(text(id), false);
-    }
-    offsets_.push_back(bytes_.size());
-  }
+  index_bytes(largest);
   bos_ = find_bos();
   if (parts_.span_trim == SpanTrim::none) return;
   for (TokenId id = 0; id <= largest; ++id) {
-    const bool is_token = kinds_[static_cast<size_t>(id)] != Kind::none;
+    const bool is_token = bytes_.kind(id) != Kind::none;
     space_counts_.push_back(is_token ? count_spaces(text(id)) : std::pair(0U, 0U));
+  }
+}
+
+void PipelineTokenizer::index_bytes(TokenId largest) {
+  std::vector<Kind> kinds(static_cast<size_t>(largest) + 1, Kind::none);
+  for (TokenId id = 0; id < parts_.model->size(); ++id) {
+    if (parts_.model->has(id)) kinds[static_cast<size_t>(id)] = Kind::model;
+  }
+  for (const AddedToken& token : added_.tokens()) {
+    kinds[static_cast<size_t>(token.id)] = token.special ? Kind::special : Kind::added;
+    if (token.special) specials_.push_back({token.text, token.id});
+  }
+  const bool is_byte_level = parts_.decoder.is_byte_level();
+  bytes_.reserve(kinds.size());
+  for (TokenId id = 0; id <= largest; ++id) {
+    const Kind kind = kinds[static_cast<size_t>(id)];
+    std::string_view raw;
+    if (kind == Kind::none) {
+      bytes_.add(kind, {});
+    } else if (is_byte_level && kind == Kind::model && parts_.model->raw_bytes(id, raw)) {
+      bytes_.add(kind, raw);  // the same without the way through the file's form of it
+    } else if (kind != Kind::model && !parts_.decodes_added) {
+      bytes_.add(kind, text(id));
+    } else {
+      bytes_.add(kind, parts_.decoder.decode(text(id), false));
+    }
   }
 }
 
@@ -105,12 +115,12 @@ struct PipelineTokenizer::Output {
   }
 };
 
-void PipelineTokenizer::encode_segment(const TextPiece& segment, SpecialsInText in_text,
+void PipelineTokenizer::encode_segment(const TextPiece& segment, const EncodeOptions& options,
                                        const Output& output) const {
   NormalizedText rewritten;
   const TextPiece normalized = parts_.normalizer.apply(segment, output.trace(), rewritten);
   std::vector<AddedTokens::Segment> parts;
-  added_.split_normalized(normalized.text, in_text, parts);
+  added_.split_normalized(normalized.text, options, parts);
   for (const AddedTokens::Segment& part : parts) {
     const auto begin = static_cast<size_t>(part.text.data() - normalized.text.data());
     const size_t end = begin + part.text.size();
@@ -153,23 +163,50 @@ void PipelineTokenizer::encode(std::string_view text, const EncodeOptions& optio
   if (add) output.add_without_text(parts_.prefix);
   const size_t first_id = ids.size(), first_span = spans ? spans->size() : 0;
   std::vector<AddedTokens::Segment> segments;
-  added_.split_raw(text, options.in_text, segments);
+  added_.split_raw(text, options, segments);
   for (const AddedTokens::Segment& segment : segments) {
     const auto begin = static_cast<size_t>(segment.text.data() - text.data());
     if (segment.id >= 0) {
       output.add(segment.id, {begin, begin + segment.text.size()});
     } else {
-      encode_segment({segment.text, begin}, options.in_text, output);
+      encode_segment({segment.text, begin}, options, output);
     }
   }
   if (spans && parts_.span_trim != SpanTrim::none) trim_spans(output, first_id, first_span);
   if (add) output.add_without_text(parts_.suffix);
 }
 
+size_t PipelineTokenizer::count(std::string_view text, const EncodeOptions& options) const {
+  const SplitRules* rules = parts_.pre_tokenizer.only_rules();
+  const bool is_plain = rules != nullptr && parts_.normalizer.empty();
+  size_t n = options.add == AddSpecials::yes ? parts_.prefix.size() + parts_.suffix.size() : 0;
+  std::vector<AddedTokens::Segment> raw, normalized;
+  std::vector<TokenId> ids;
+  added_.split_raw(text, options, raw);
+  for (const AddedTokens::Segment& segment : raw) {
+    if (segment.id >= 0) {
+      ++n;
+      continue;
+    }
+    if (!is_plain) {
+      ids.clear();
+      encode_segment({segment.text, 0}, options, {text, ids, nullptr});
+      n += ids.size();
+      continue;
+    }
+    normalized.clear();
+    added_.split_normalized(segment.text, options, normalized);
+    for (const AddedTokens::Segment& part : normalized) {
+      n += part.id >= 0 ? 1 : parts_.model->count(*rules, part.text);
+    }
+  }
+  return n;
+}
+
 PipelineTokenizer::Kind PipelineTokenizer::kind(TokenId id) const {
-  const bool inside = id >= 0 && id < vocab_size();
-  const Kind found = inside ? kinds_[static_cast<size_t>(id)] : Kind::none;
+  const Kind found = bytes_.kind(id);
   if (found == Kind::none) {
+    const bool inside = id >= 0 && id < vocab_size();
     throw Error(Status::out_of_range)
         .say("token id {}: {}, the vocabulary size is {}", id,
              inside ? "no token has this id" : "out of range", vocab_size());
@@ -185,16 +222,11 @@ std::string PipelineTokenizer::text(TokenId id) const {
   return found != tokens.end() && found->id == id ? found->decoded : parts_.model->token_text(id);
 }
 
-std::string_view PipelineTokenizer::bytes_after_first(TokenId id) const {
-  const auto i = static_cast<size_t>(id);
-  return std::string_view(bytes_).substr(offsets_[i], offsets_[i + 1] - offsets_[i]);
-}
-
 std::string PipelineTokenizer::token_bytes(TokenId id, bool is_first, bool skip_specials) const {
   const Kind of_id = kind(id);
   if (of_id == Kind::special && skip_specials) return {};
   const bool raw = of_id != Kind::model && !parts_.decodes_added;
-  if (!is_first || raw) return std::string(bytes_after_first(id));
+  if (!is_first || raw) return std::string(bytes_.bytes(id));
   return parts_.decoder.decode(text(id), true);
 }
 
@@ -211,16 +243,12 @@ std::string PipelineTokenizer::decode(std::span<const TokenId> ids, bool skip_sp
     return decode_in_context(ids, skip_specials);
   }
   std::string result;
-  bool is_first = true;
-  for (const TokenId id : ids) {
-    if (kind(id) == Kind::special && skip_specials) continue;
-    if (is_first) {
-      result += token_bytes(id, true, skip_specials);
-    } else {
-      result += bytes_after_first(id);
-    }
-    is_first = false;
-  }
+  size_t n = 0;
+  while (n < ids.size() && kind(ids[n]) == Kind::special && skip_specials) ++n;
+  if (n == ids.size()) return result;
+  result = token_bytes(ids[n++], true, skip_specials);
+  n += bytes_.append(ids.subspan(n), skip_specials, result);
+  if (n < ids.size()) kind(ids[n]);  // throws
   return result;
 }
 
@@ -258,8 +286,19 @@ std::vector<SpecialToken> PipelineTokenizer::added_with_ids_of_their_own() const
 
 size_t PipelineTokenizer::encode_bound(size_t text_bytes) const {
   // A token takes a byte at least. Added tokens cut the text into text_bytes + 1 segments at most.
-  return parts_.pre_tokenizer.size_bound(parts_.normalizer.size_bound(text_bytes, text_bytes + 1)) +
-         parts_.prefix.size() + parts_.suffix.size();
+  const size_t n = parts_.pre_tokenizer.size_bound(parts_.normalizer.size_bound(text_bytes, text_bytes + 1));
+  const size_t n_around = parts_.prefix.size() + parts_.suffix.size();
+  return n > SIZE_MAX - n_around ? SIZE_MAX : n + n_around;
+}
+
+const SplitRules* PipelineTokenizer::only_split_rules(const EncodeOptions& options) const {
+  const auto is_looked_for = [&](const AddedToken& token) {
+    return !token.special || options.in_text != SpecialsInText::none;
+  };
+  const std::vector<AddedToken>& tokens = added_.tokens();
+  const bool is_plain =
+      parts_.normalizer.empty() && std::none_of(tokens.begin(), tokens.end(), is_looked_for);
+  return is_plain ? parts_.pre_tokenizer.only_rules() : nullptr;
 }
 
 std::string PipelineTokenizer::to_json() const {

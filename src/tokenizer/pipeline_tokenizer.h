@@ -13,6 +13,7 @@
 #include "tokenizer/added_tokens.h"
 #include "tokenizer/pipeline_normalizer.h"
 #include "tokenizer/pre_tokenizer.h"
+#include "tokenizer/token_bytes.h"
 #include "tokenizer/token_decoder.h"
 #include "tokenizer/token_model.h"
 #include "tokenizer/tokenizer.h"
@@ -43,30 +44,32 @@ class PipelineTokenizer final : public Tokenizer {
   using Tokenizer::encode;
   void encode(std::string_view text, const EncodeOptions& options, std::vector<TokenId>& ids,
               std::vector<TokenSpan>* spans) const override;
+  size_t count(std::string_view text, const EncodeOptions& options) const override;
   std::string decode(std::span<const TokenId> ids, bool skip_specials) const override;
   std::string token_bytes(TokenId id, bool is_first, bool skip_specials) const override;
   std::string last_token_bytes(TokenId id, bool is_first, bool skip_specials) const override;
   bool differs_at_end() const override { return parts_.decoder.differs_at_end(); }
   bool drops_repeats() const override { return parts_.decoder.drops_repeats(); }
   size_t encode_bound(size_t text_bytes) const override;
-  int32_t vocab_size() const override { return static_cast<int32_t>(kinds_.size()); }
+  int32_t vocab_size() const override { return bytes_.size(); }
   const std::vector<SpecialToken>& specials() const override { return specials_; }
   TokenId bos() const override { return bos_; }
   const LengthRules& lengths() const override { return parts_.lengths; }
   std::span<const TokenId> tokens_before() const override { return parts_.prefix; }
   std::span<const TokenId> tokens_after() const override { return parts_.suffix; }
+  const SplitRules* only_split_rules(const EncodeOptions& options) const override;
   std::string to_json() const override;
 
  private:
-  enum class Kind : uint8_t { none, model, added, special };
+  using Kind = TokenBytes::Kind;
 
   Kind kind(TokenId id) const;  // throws out_of_range
-  std::string_view bytes_after_first(TokenId id) const;
+  void index_bytes(TokenId largest);
   std::string text(TokenId id) const;
   std::string first_bytes(TokenId id) const;
   std::string decode_in_context(std::span<const TokenId> ids, bool skip_specials) const;
   struct Output;
-  void encode_segment(const TextPiece& segment, SpecialsInText in_text, const Output& output) const;
+  void encode_segment(const TextPiece& segment, const EncodeOptions& options, const Output& output) const;
   void trim_spans(const Output& output, size_t first_id, size_t first_span) const;
   TokenId find_bos() const;
   std::vector<SpecialToken> added_with_ids_of_their_own() const;
@@ -74,9 +77,7 @@ class PipelineTokenizer final : public Tokenizer {
   TokenizerParts parts_;
   AddedTokens added_;
   std::vector<SpecialToken> specials_;  // by id
-  std::vector<Kind> kinds_;             // of every id
-  std::string bytes_;                   // of every id when it is not first, one after another
-  std::vector<uint64_t> offsets_;
+  TokenBytes bytes_;                    // of every id when it is not first
   std::vector<std::pair<uint32_t, uint32_t>>
       space_counts_;  // at begin and end of each id; if spans are trimmed
   TokenId bos_ = -1;

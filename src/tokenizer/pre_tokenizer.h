@@ -2,12 +2,14 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "tokenizer/normalized_text.h"
+#include "tokenizer/regular_expression.h"
 #include "tokenizer/split_scanner.h"
 
 namespace nanochat {
@@ -16,10 +18,16 @@ struct PreTokenizerStep {
   enum class Find : uint8_t {
     nothing,       // no cut
     rules,         // the pieces of a split rule
+    pattern,       // the matches of a regular expression
     punctuation,   // one character
     digits,        // one numeric character
     ascii_triple,  // [0-9][0-9][0-9]
     literal,       // a fixed text
+    white_space,   // one character
+    length,        // a number of characters
+    // These two keep no white space, whatever the behavior.
+    words,            // \w+ and [^\w\s]+
+    words_and_marks,  // between white space, each punctuation character alone: BERT
   };
   // What becomes of the matches: names of the Hugging Face library.
   enum class Behavior : uint8_t { isolated, removed, contiguous, merged_with_previous, merged_with_next };
@@ -28,9 +36,15 @@ struct PreTokenizerStep {
   Behavior behavior = Behavior::isolated;
   bool inverted = false;              // matches and gaps change places
   const SplitRules* rules = nullptr;  // Find::rules
-  std::string literal;                // Find::literal, not empty
-  bool space_before = false;          // first puts a space before a piece that does not begin with one
-  bool to_byte_level = false;         // from here on the characters are bytes in GPT-2's alphabet
+  std::shared_ptr<const RegularExpression> pattern = nullptr;
+  std::string literal = {};    // Find::literal, not empty
+  size_t length = 0;           // Find::length
+  bool space_before = false;   // first puts a space before a piece that does not begin with one
+  bool to_byte_level = false;  // from here on the characters are bytes in GPT-2's alphabet
+  // Metaspace, before the cut: each space becomes `space`, and one is put before a text that has none.
+  enum class Prepend : uint8_t { never, first, always };
+  std::string space = {};  // empty: no Metaspace
+  Prepend prepend = Prepend::never;
 };
 
 class PreTokenizer {
@@ -58,7 +72,8 @@ class PreTokenizer {
   // The split rule, if one is all there is: GPT-2's and nanochat's case.
   const SplitRules* only_rules() const {
     const bool is_one = steps_.size() == 1 && steps_[0].find == PreTokenizerStep::Find::rules &&
-                        steps_[0].behavior == PreTokenizerStep::Behavior::isolated && !steps_[0].space_before;
+                        steps_[0].behavior == PreTokenizerStep::Behavior::isolated &&
+                        !steps_[0].space_before && steps_[0].space.empty();
     return is_one ? steps_[0].rules : nullptr;
   }
   bool is_byte_level() const;

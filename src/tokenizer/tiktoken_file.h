@@ -2,7 +2,6 @@
 #pragma once
 
 #include <string_view>
-#include <vector>
 
 #include "tokenizer/vocabulary.h"
 
@@ -11,6 +10,6 @@ namespace nanochat {
 bool looks_like_tiktoken(std::string_view text);  // by the first line
 
 // Throws format_invalid naming `name` and the line.
-std::vector<Vocabulary::Entry> parse_tiktoken(std::string_view text, std::string_view name);
+TokenList parse_tiktoken(std::string_view text, std::string_view name);
 
 }  // namespace nanochat

@@ -38,6 +38,8 @@ class TokenDecoder {
  public:
   TokenDecoder() = default;
   explicit TokenDecoder(std::vector<DecoderStep> steps) : steps_(std::move(steps)) {}
+  // Whether GPT-2's alphabet is all there is to it.
+  bool is_byte_level() const { return steps_.size() == 1 && steps_[0].kind == DecoderStep::Kind::byte_level; }
   std::string decode(std::string_view token_text, bool is_first) const {
     return decode(token_text, is_first, false);
   }

@@ -23,14 +23,16 @@ struct SpecialToken {
   TokenId id;
 };
 
-// Which special tokens are recognised in the text itself. Everything else is plain text.
-enum class SpecialsInText : int32_t { none, all };
+// Which special tokens are recognised in the text itself: all, or those of EncodeOptions::allowed. Everything
+// else is plain text.
+enum class SpecialsInText : int32_t { none, all, listed };
 // Whether the file's own post-processor adds its tokens (bos, eos, [CLS] ...) around the text.
 enum class AddSpecials : int32_t { no, yes };
 
 struct EncodeOptions {
   SpecialsInText in_text = SpecialsInText::none;
   AddSpecials add = AddSpecials::no;
+  std::span<const TokenId> allowed{};  // SpecialsInText::listed; ids of other tokens mean nothing
 };
 
 // How lists of tokens are cut and filled up where many texts are encoded at once. encode() does neither.
@@ -53,6 +55,8 @@ struct LengthRules {
   PaddingRule padding;
 };
 
+struct SplitRules;  // split_scanner.h
+
 class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
@@ -64,6 +68,9 @@ class Tokenizer {
   // rewritten from.
   virtual void encode(std::string_view text, const EncodeOptions& options, std::vector<TokenId>& ids,
                       std::vector<TokenSpan>* spans = nullptr) const = 0;
+
+  // How many ids encode() would append, found without storing them where the model can.
+  virtual size_t count(std::string_view text, const EncodeOptions& options) const = 0;
 
   // The exact bytes; not always UTF-8. Throws out_of_range naming the id and the vocabulary size. With
   // skip_specials, special tokens give nothing. A leading space that the encoder had added is removed, as the
@@ -92,6 +99,9 @@ class Tokenizer {
   virtual const LengthRules& lengths() const = 0;              // the file's own
   virtual std::span<const TokenId> tokens_before() const = 0;  // a text, with AddSpecials::yes
   virtual std::span<const TokenId> tokens_after() const = 0;
+  // With these options, a text's ids are those of the pieces of these rules, one after another, but for what
+  // is put around it. nullptr: it is not as simple as that.
+  virtual const SplitRules* only_split_rules(const EncodeOptions& options) const = 0;
   virtual std::string to_json() const = 0;  // tokenizer.json (Hugging Face form)
 
   TokenId special_id(std::string_view text) const;  // -1: none

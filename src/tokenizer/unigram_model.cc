@@ -19,12 +19,10 @@ std::string byte_name(unsigned byte) {
 }
 
 Vocabulary make_vocabulary(const std::vector<UnigramPiece>& pieces) {
-  std::vector<Vocabulary::Entry> entries;
-  entries.reserve(pieces.size());
-  for (const UnigramPiece& piece : pieces) {
-    entries.push_back({static_cast<TokenId>(entries.size()), piece.text, true});
-  }
-  return Vocabulary(entries);
+  TokenList tokens;
+  tokens.reserve(pieces.size(), pieces.size() * 8);
+  for (const UnigramPiece& piece : pieces) tokens.add(static_cast<TokenId>(tokens.size()), piece.text);
+  return Vocabulary(tokens);
 }
 
 // The best way to cut the text up to a place, by its last token.

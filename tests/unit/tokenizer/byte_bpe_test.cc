@@ -42,10 +42,10 @@ bool names(const std::string& message, const char* part) { return message.find(p
 TEST(TiktokenFile, ReadsTokensAndRanks) {
   const auto tokens = parse_tiktoken("IQ== 0\nIiM= 7\r\n\nYWJj 300", "ranks");
   ASSERT_EQ(tokens.size(), 3u);
-  EXPECT_EQ(tokens[0].text, "!");
-  EXPECT_EQ(tokens[1].text, "\"#");
-  EXPECT_EQ(tokens[1].id, 7);
-  EXPECT_EQ(tokens[2].text, "abc");
+  EXPECT_EQ(tokens.text(0), "!");
+  EXPECT_EQ(tokens.text(1), "\"#");
+  EXPECT_EQ(tokens.id(1), 7);
+  EXPECT_EQ(tokens.text(2), "abc");
   EXPECT_TRUE(looks_like_tiktoken("IQ== 0\n"));
   EXPECT_FALSE(looks_like_tiktoken("{\"model\": 0}"));
 }
