@@ -460,8 +460,8 @@ typedef int32_t (*nanochat_document_callback)(const char **text, size_t *size, v
  * memory_limit covers the documents under way, the table of different pieces, what writing and reading it takes, and the
  * merging; not the runtime, the callback's own text, and the tokenizer that comes out. Pieces beyond it wait in temporary
  * files, which have no name and vanish with the call, also when the process is killed. The merges are the same. To merge,
- * all different pieces must be in memory: at least 4 bytes for each of their bytes and 12 for each piece, and room for the
- * most frequent pairs; if that is above the limit, the status is WORKING_MEMORY_EXHAUSTED and the message names what is
+ * all different pieces must be in memory: 5 bytes for each of their bytes, 12 for each piece, 60 for each token of the
+ * vocabulary, and room for the places of the most frequent pair; if that is above the limit, the status is WORKING_MEMORY_EXHAUSTED and the message names what is
  * needed and what is allowed.
  *
  * Statuses: INVALID_ARGUMENT, CANCELLED, FILE_NOT_FOUND and FILE_IO (the spill directory, before any document is asked
