@@ -7,6 +7,7 @@
 #include "commands.h"
 #include "model_choice.h"
 #include "sampling.h"
+#include "sampling.h"
 #include "stream.h"
 #include "token_list.h"
 

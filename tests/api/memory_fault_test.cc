@@ -63,6 +63,8 @@ void operator delete(void* pointer, size_t, std::align_val_t) noexcept { give_ba
 namespace {
 
 constexpr const char* kStories = NANOCHAT_TEST_DATA "/models/stories260K";
+constexpr const char* kBert = NANOCHAT_TEST_DATA "/models/encoder_bert_mean";
+constexpr const char* kFusion = NANOCHAT_TEST_DATA "/models/fuse_moe_small";
 
 nanochat_runtime* make_runtime() {
   nanochat_runtime_options options = NANOCHAT_RUNTIME_OPTIONS_INIT;
@@ -193,6 +195,59 @@ TEST(EveryAllocationFailsOnce, LoadingAModel) {
               return status;
             }),
             100);
+  nanochat_runtime_free(runtime);
+}
+
+TEST(EveryAllocationFailsOnce, LoadingAnEncoder) {
+  nanochat_runtime* runtime = make_runtime();
+  EXPECT_GT(fail_each_allocation([&](nanochat_error** error) {
+              nanochat_model* model = nullptr;
+              const nanochat_status status = nanochat_model_load(runtime, kBert, nullptr, &model, error);
+              EXPECT_EQ(model != nullptr, status == NANOCHAT_OK);
+              nanochat_model_free(model);
+              return status;
+            }),
+            100);
+  nanochat_runtime_free(runtime);
+}
+
+TEST(EveryAllocationFailsOnce, EmbeddingTexts) {
+  nanochat_runtime* runtime = make_runtime();
+  nanochat_model* model = nullptr;
+  nanochat_tokenizer* tokenizer = nullptr;
+  ASSERT_EQ(nanochat_model_load(runtime, kBert, nullptr, &model, nullptr), NANOCHAT_OK);
+  ASSERT_EQ(nanochat_tokenizer_load(runtime, kBert, nullptr, &tokenizer, nullptr), NANOCHAT_OK);
+  EXPECT_GT(fail_each_allocation([&](nanochat_error** error) {
+              const char* texts[] = {"one text", "another, longer one"};
+              nanochat_embeddings* embeddings = nullptr;
+              const nanochat_status status =
+                  nanochat_embed_text(model, tokenizer, texts, nullptr, 2, nullptr, &embeddings, error);
+              EXPECT_EQ(embeddings != nullptr, status == NANOCHAT_OK);
+              nanochat_embeddings_free(embeddings);
+              nanochat_runtime_reclaim(runtime, nullptr);  // what the pool keeps is no leak
+              return status;
+            }),
+            20);
+  nanochat_tokenizer_free(tokenizer);
+  nanochat_model_free(model);
+  nanochat_runtime_free(runtime);
+}
+
+TEST(EveryAllocationFailsOnce, Fusing) {
+  nanochat_runtime* runtime = make_runtime();
+  nanochat_fusion* fusion = nullptr;
+  ASSERT_EQ(nanochat_fusion_load(runtime, kFusion, nullptr, &fusion, nullptr), NANOCHAT_OK);
+  EXPECT_GT(fail_each_allocation([&](nanochat_error** error) {
+              const float row[83] = {1.0F};
+              nanochat_embeddings* fused = nullptr;
+              const nanochat_status status = nanochat_fuse(fusion, row, 1, 83, nullptr, &fused, error);
+              EXPECT_EQ(fused != nullptr, status == NANOCHAT_OK);
+              nanochat_embeddings_free(fused);
+              nanochat_runtime_reclaim(runtime, nullptr);
+              return status;
+            }),
+            5);
+  nanochat_fusion_free(fusion);
   nanochat_runtime_free(runtime);
 }
 

@@ -150,7 +150,7 @@ TEST(ImageEncoder, RefusesImagesOfAnotherSizeAndValuesThatAreNotFinite) {
 class RefusedText : public ::testing::Test {
  protected:
   Error encode_error(std::vector<int32_t> tokens, std::vector<int32_t> types = {}, int64_t n_attended = 0,
-                     const EncodeOptions& options = {}) {
+                     const VectorOptions& options = {}) {
     const std::vector<int32_t> fine{1, 2, 3};
     const TextInput texts[] = {{fine}, {tokens, types, n_attended}};
     std::vector<float> output(1 << 16);
