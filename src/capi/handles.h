@@ -9,8 +9,12 @@
 
 #include "base/cancel.h"
 #include "base/log.h"
+#include "encoder/encoder.h"
+#include "encoder/fuse_moe.h"
+#include "encoder/image_preprocess.h"
+#include "encoder/projection.h"
 #include "infer/batch_scheduler.h"
-#include "infer/embed.h"
+#include "infer/embeddings.h"
 #include "infer/generation.h"
 #include "infer/session.h"
 #include "model/model.h"
@@ -83,9 +87,12 @@ struct nanochat_text_decoder {
   std::string shown;  // what the last call gave
 };
 
+// One of the two; see model_kind.h.
 struct nanochat_model {
   nanochat::SharedCore core;
   std::shared_ptr<const nanochat::Model> model;
+  std::shared_ptr<const nanochat::Encoder> encoder = nullptr;
+  nanochat::ImagePreprocessConfig images = {};  // of an encoder that takes them
 };
 
 struct nanochat_session {
@@ -116,6 +123,16 @@ struct nanochat_request {
 
 struct nanochat_embeddings {
   nanochat::Embeddings embeddings;
+};
+
+struct nanochat_projection {
+  nanochat::FusionProjection projection;
+};
+
+struct nanochat_fusion {
+  nanochat::SharedCore core;
+  std::shared_ptr<const nanochat::FuseMoe> fusion;
+  std::unique_ptr<nanochat::ExpertStatistics> statistics;
 };
 
 struct nanochat_text {

@@ -54,6 +54,7 @@ void replace_literal(const Step& step, NormalizedText& text) {
 }
 
 void replace_matches(const Step& step, NormalizedText& text) {
+  if (text.source().empty()) return;  // a match of nothing counts between characters, not without any
   RegexSearch search(*step.pattern);
   search.start(text.source());
   size_t begin = 0, end = 0;
