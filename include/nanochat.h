@@ -60,6 +60,9 @@ typedef struct nanochat_text nanochat_text;
 typedef struct nanochat_cancel nanochat_cancel;
 typedef struct nanochat_runtime nanochat_runtime;
 typedef struct nanochat_tokenizer nanochat_tokenizer;
+typedef struct nanochat_encoding nanochat_encoding;
+typedef struct nanochat_text_encoder nanochat_text_encoder;
+typedef struct nanochat_text_decoder nanochat_text_decoder;
 typedef struct nanochat_model nanochat_model;
 typedef struct nanochat_session nanochat_session;
 typedef struct nanochat_generation nanochat_generation;
@@ -340,8 +343,10 @@ typedef struct nanochat_tokenizer_options {
 #define NANOCHAT_TOKENIZER_OPTIONS_INIT { sizeof(nanochat_tokenizer_options), NULL, NULL, 0, 0, 0 }
 NANOCHAT_API void nanochat_tokenizer_options_init(nanochat_tokenizer_options *options, size_t size);
 
-/* Loads a tokenizer: a Hugging Face tokenizer.json (byte-level BPE, SentencePiece-like BPE), a tiktoken rank file
- * (name ends in .tiktoken), or a directory that holds a tokenizer.json.
+/* Loads a tokenizer: a Hugging Face tokenizer.json (BPE, WordPiece, Unigram, WordLevel), a SentencePiece model
+ * (Unigram, BPE), a BERT vocab.txt (with the tokenizer_config.json beside it, if there is one), a tiktoken rank file
+ * (name ends in .tiktoken), or a directory that holds tokenizer.json, tokenizer.model, spiece.model,
+ * sentencepiece.bpe.model or vocab.txt, looked for in this order.
  * A part of the file that would change ids and is not supported is refused by name.
  * Statuses: INVALID_ARGUMENT, FILE_NOT_FOUND, FILE_IO, FORMAT_INVALID, FORMAT_UNSUPPORTED, OUT_OF_MEMORY.
  * Thread-safe. Since 0.1. */
@@ -394,6 +399,123 @@ NANOCHAT_API nanochat_status nanochat_tokenizer_count(const nanochat_tokenizer *
 NANOCHAT_API nanochat_status nanochat_tokenizer_decode(const nanochat_tokenizer *tokenizer, const int32_t *ids,
                                                        size_t n_ids, int32_t skip_specials,
                                                        nanochat_text **out_text, nanochat_error **error);
+
+enum nanochat_truncation_values {
+  NANOCHAT_TRUNCATION_NONE = 0, /* a text of more than max_tokens is an error */
+  NANOCHAT_TRUNCATION_KEEP_START = 1,
+  NANOCHAT_TRUNCATION_KEEP_END = 2,
+  NANOCHAT_TRUNCATION_AS_FILE = 3 /* as the tokenizer.json says; max_tokens, if not 0, takes the place of its length */
+};
+
+enum nanochat_padding_values {
+  NANOCHAT_PADDING_NONE = 0,
+  NANOCHAT_PADDING_LONGEST = 1,       /* to the longest text of the batch */
+  NANOCHAT_PADDING_TO_MAX_TOKENS = 2, /* to max_tokens */
+  NANOCHAT_PADDING_AS_FILE = 3        /* as the tokenizer.json says; none if it does not */
+};
+
+typedef struct nanochat_encode_options {
+  size_t struct_size;
+  size_t max_tokens; /* of one text, what is put around it included; 0: any number */
+  const char *const *allowed_specials; /* recognise these special tokens in the texts and no others */
+  size_t n_allowed_specials;
+  nanochat_progress_callback progress; /* stage "encode", in texts */
+  void *progress_user_data;
+  const nanochat_cancel *cancel;
+  uint32_t flags;       /* NANOCHAT_ENCODE_* joined with |; not SPECIALS_IN_TEXT with allowed_specials */
+  int32_t truncation;   /* enum nanochat_truncation_values; what is put around a text is never cut off */
+  int32_t padding;      /* enum nanochat_padding_values */
+  int32_t want_offsets; /* not 0: nanochat_encoding_offsets() has something to give */
+} nanochat_encode_options;
+
+#define NANOCHAT_ENCODE_OPTIONS_INIT { sizeof(nanochat_encode_options), 0, NULL, 0, NULL, NULL, NULL, 0, 0, 0, 0 }
+NANOCHAT_API void nanochat_encode_options_init(nanochat_encode_options *options, size_t size);
+
+/* Encodes many texts at once, on the threads of the tokenizer's runtime. The result does not depend on how many there
+ * are. Padding goes where the tokenizer.json says, else to the end; its token is the file's, else [PAD] or <pad>.
+ *
+ * texts         n_texts texts, any bytes
+ * sizes         of each text; NULL: all end at their NUL byte
+ * options       NULL for defaults
+ * out_encoding  receives the result; the caller owns it, release with nanochat_encoding_free()
+ *
+ * Statuses: INVALID_ARGUMENT (also lengths that leave no room for what is put around a text, an allowed special token
+ * that there is not, padding without a token for it), OUT_OF_RANGE (naming the text that is too long), CANCELLED,
+ * OUT_OF_MEMORY. On failure *out_encoding is untouched. Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_tokenizer_encode_batch(const nanochat_tokenizer *tokenizer,
+                                                             const char *const *texts, const size_t *sizes,
+                                                             size_t n_texts, const nanochat_encode_options *options,
+                                                             nanochat_encoding **out_encoding, nanochat_error **error);
+NANOCHAT_API void nanochat_encoding_free(nanochat_encoding *encoding);
+
+/* What a batch gave, for the text of this number: the arrays live as long as the encoding, *out_n (may be NULL) is the
+ * number of its ids, padding included. offsets has two numbers for each id: the text's bytes [begin, end) that it
+ * stands for, 0 and 0 if it stands for none; NULL unless options.want_offsets was set. attention_mask is 1 for a token
+ * and 0 for padding. A number that is none gives NULL and 0. size is the number of texts; NULL gives 0. Thread-safe.
+ * Since 0.1. */
+NANOCHAT_API size_t nanochat_encoding_size(const nanochat_encoding *encoding);
+NANOCHAT_API const int32_t *nanochat_encoding_ids(const nanochat_encoding *encoding, size_t text, size_t *out_n);
+NANOCHAT_API const size_t *nanochat_encoding_offsets(const nanochat_encoding *encoding, size_t text, size_t *out_n);
+NANOCHAT_API const uint8_t *nanochat_encoding_attention_mask(const nanochat_encoding *encoding, size_t text,
+                                                             size_t *out_n);
+
+/* Encodes a text that grows at its end, such as one that is being typed or received.
+ *
+ * flags        NANOCHAT_ENCODE_* joined with |
+ * out_encoder  receives the encoder; the caller owns it, release with nanochat_text_encoder_free()
+ *
+ * Statuses: INVALID_ARGUMENT, OUT_OF_MEMORY. Thread-safe; the encoder is for one thread at a time. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_text_encoder_create(const nanochat_tokenizer *tokenizer, uint32_t flags,
+                                                          nanochat_text_encoder **out_encoder, nanochat_error **error);
+NANOCHAT_API void nanochat_text_encoder_free(nanochat_text_encoder *encoder);
+
+/* Puts bytes at the end of the text; they may end inside a character. On failure the text is as it was.
+ * Statuses: INVALID_ARGUMENT, OUT_OF_MEMORY. One thread at a time. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_text_encoder_append(nanochat_text_encoder *encoder, const char *text, size_t size,
+                                                          nanochat_error **error);
+
+/* The ids of all text so far: what nanochat_tokenizer_encode() gives for it.
+ *
+ * out_ids      receives the ids, which live until the next call with this encoder
+ * out_n        receives their number
+ * out_n_final  NULL, or receives how many of them can never change, whatever text comes
+ *
+ * With a plain byte-level BPE (GPT-2, tiktoken, nanochat) and no special tokens looked for, the time taken is that of
+ * the text which is not final; *out_n_final never shrinks. With any other tokenizer all text is encoded again, and
+ * *out_n_final is 0.
+ * Statuses: INVALID_ARGUMENT, OUT_OF_MEMORY. One thread at a time. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_text_encoder_ids(nanochat_text_encoder *encoder, const int32_t **out_ids,
+                                                       size_t *out_n, size_t *out_n_final, nanochat_error **error);
+
+typedef struct nanochat_text_decoder_options {
+  size_t struct_size;
+  int32_t skip_specials; /* not 0: special tokens give nothing */
+  int32_t exact_bytes;   /* not 0: each token's bytes at once; else whole characters, U+FFFD for what is none */
+} nanochat_text_decoder_options;
+
+#define NANOCHAT_TEXT_DECODER_OPTIONS_INIT { sizeof(nanochat_text_decoder_options), 0, 0 }
+NANOCHAT_API void nanochat_text_decoder_options_init(nanochat_text_decoder_options *options, size_t size);
+
+/* Decodes tokens as they come. All pieces together are what nanochat_tokenizer_decode() gives for all tokens.
+ *
+ * options      NULL for defaults
+ * out_decoder  receives the decoder; the caller owns it, release with nanochat_text_decoder_free()
+ *
+ * Statuses: INVALID_ARGUMENT, OUT_OF_MEMORY. Thread-safe; the decoder is for one thread at a time. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_text_decoder_create(const nanochat_tokenizer *tokenizer,
+                                                          const nanochat_text_decoder_options *options,
+                                                          nanochat_text_decoder **out_decoder, nanochat_error **error);
+NANOCHAT_API void nanochat_text_decoder_free(nanochat_text_decoder *decoder);
+
+/* The text that became certain with these tokens; *out_text ends with a NUL byte that *out_size does not count, and
+ * lives until the next call with this decoder. finish gives what was held back, and makes the decoder ready for another
+ * text. On failure no token was taken.
+ * Statuses: INVALID_ARGUMENT, OUT_OF_RANGE (an id without a token), OUT_OF_MEMORY. One thread at a time. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_text_decoder_push(nanochat_text_decoder *decoder, const int32_t *ids,
+                                                        size_t n_ids, const char **out_text, size_t *out_size,
+                                                        nanochat_error **error);
+NANOCHAT_API nanochat_status nanochat_text_decoder_finish(nanochat_text_decoder *decoder, const char **out_text,
+                                                          size_t *out_size, nanochat_error **error);
 
 /* Writes a tokenizer.json that Hugging Face tokenizers reads and encodes identically with. Crash-safe.
  * Statuses: INVALID_ARGUMENT, FILE_IO, OUT_OF_MEMORY. Thread-safe. Since 0.1. */

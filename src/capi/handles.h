@@ -20,6 +20,9 @@
 #include "model/model.h"
 #include "nanochat.h"
 #include "tensor/device.h"
+#include "tokenizer/batch_encoder.h"
+#include "tokenizer/decoded_stream.h"
+#include "tokenizer/growing_text.h"
 #include "tokenizer/tokenizer.h"
 
 namespace nanochat {
@@ -66,6 +69,22 @@ struct nanochat_runtime {
 struct nanochat_tokenizer {
   nanochat::SharedCore core;
   std::shared_ptr<const nanochat::Tokenizer> tokenizer;
+};
+
+struct nanochat_encoding {
+  std::vector<nanochat::EncodedText> texts;
+};
+
+struct nanochat_text_encoder {
+  nanochat::SharedCore core;
+  nanochat::GrowingText text;
+};
+
+struct nanochat_text_decoder {
+  nanochat::SharedCore core;
+  nanochat::DecodedStream fresh;  // before any token
+  nanochat::DecodedStream stream;
+  std::string shown;  // what the last call gave
 };
 
 // One of the two; see model_kind.h.

@@ -54,6 +54,7 @@ void replace_literal(const Step& step, NormalizedText& text) {
 }
 
 void replace_matches(const Step& step, NormalizedText& text) {
+  if (text.source().empty()) return;  // a match of nothing counts between characters, not without any
   RegexSearch search(*step.pattern);
   search.start(text.source());
   size_t begin = 0, end = 0;
@@ -168,6 +169,8 @@ void run_step(const Step& step, NormalizedText& text) {
       return step.bert->run(text);
     case Step::Kind::precompiled:
       return step.charsmap->run(text);
+    case Step::Kind::sentence_piece:
+      return step.sentence_piece->run(text);
   }
 }
 
@@ -224,6 +227,8 @@ size_t PipelineNormalizer::size_bound(size_t text_bytes, size_t n_segments) cons
   for (const NormalizerStep& step : steps_) {
     if (step.kind == NormalizerStep::Kind::prepend) {
       text_bytes = plus(text_bytes, times(n_segments, step.by.size()));
+    } else if (step.kind == NormalizerStep::Kind::sentence_piece) {  // a space before each segment
+      text_bytes = times(plus(text_bytes, n_segments), step.sentence_piece->longest_replacement());
     } else if (step.kind == NormalizerStep::Kind::replace_all) {  // also where nothing stood
       text_bytes = plus(text_bytes, times(plus(text_bytes, n_segments), step.by.size()));
     } else {

@@ -190,7 +190,8 @@ size_t PipelineTokenizer::count(std::string_view text, const EncodeOptions& opti
     }
     if (!is_plain) {
       ids.clear();
-      encode_segment({segment.text, 0}, options, {text, ids, nullptr});
+      const auto begin = static_cast<size_t>(segment.text.data() - text.data());
+      encode_segment({segment.text, begin}, options, {text, ids, nullptr});
       n += ids.size();
       continue;
     }

@@ -3,12 +3,14 @@
 #include <nanochat.h>
 
 #include <atomic>
+#include <cstdio>
 #include <cstdlib>
 #include <functional>
 #include <new>
 #include <string>
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 namespace {
 
@@ -129,6 +131,57 @@ TEST(EveryAllocationFailsOnce, LoadingATokenizer) {
               return status;
             }),
             100);
+  nanochat_runtime_free(runtime);
+}
+
+std::string training_corpus() {
+  const std::string path = testing::TempDir() + "nanochat-training-" + std::to_string(getpid()) + ".jsonl";
+  FILE* file = std::fopen(path.c_str(), "wb");
+  for (int i = 0; i < 300 && file != nullptr; ++i) {
+    std::fprintf(file, "{\"n\":[%d],\"text\":\"piece %c%c%c of\\ttext\"}\n", i, 'a' + i % 26, 'a' + i / 26,
+                 'a' + i * 7 % 26);
+  }
+  if (file != nullptr) std::fclose(file);
+  return path;
+}
+
+nanochat_status train_on(nanochat_runtime* runtime, const std::string& path, nanochat_tokenizer** tokenizer,
+                         nanochat_error** error) {
+  const char* const paths[] = {path.c_str()};
+  nanochat_tokenizer_train_options options = NANOCHAT_TOKENIZER_TRAIN_OPTIONS_INIT;
+  options.vocab_size = 256 + 9 + 4;
+  options.memory_limit = uint64_t{1} << 20;
+  return nanochat_tokenizer_train_files(runtime, &options, paths, 1, tokenizer, error);
+}
+
+TEST(EveryAllocationFailsOnce, TrainingATokenizer) {
+  nanochat_runtime* runtime = make_runtime();
+  const std::string path = training_corpus();
+  EXPECT_GT(fail_each_allocation([&](nanochat_error** error) {
+              nanochat_tokenizer* tokenizer = nullptr;
+              const nanochat_status status = train_on(runtime, path, &tokenizer, error);
+              EXPECT_EQ(tokenizer != nullptr, status == NANOCHAT_OK);
+              nanochat_tokenizer_free(tokenizer);
+              return status;
+            }),
+            100);
+  std::remove(path.c_str());
+  nanochat_runtime_free(runtime);
+}
+
+TEST(EveryAllocationFailsOnce, SavingATokenizerInOtherForms) {
+  nanochat_runtime* runtime = make_runtime();
+  const std::string path = training_corpus();
+  nanochat_tokenizer* tokenizer = nullptr;
+  ASSERT_EQ(train_on(runtime, path, &tokenizer, nullptr), NANOCHAT_OK);
+  for (const int32_t form : {NANOCHAT_TOKENIZER_TIKTOKEN, NANOCHAT_TOKENIZER_TOKEN_BYTES}) {
+    EXPECT_GT(fail_each_allocation([&](nanochat_error** error) {
+                return nanochat_tokenizer_save_as(tokenizer, path.c_str(), form, error);
+              }),
+              10);
+  }
+  std::remove(path.c_str());
+  nanochat_tokenizer_free(tokenizer);
   nanochat_runtime_free(runtime);
 }
 

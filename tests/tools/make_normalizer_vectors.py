@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """What PyPI's `tokenizers` does with each normalizer and pre-tokenizer: for many texts, and for every code point.
 
-usage: make_normalizer_vectors.py TESTS_DATA_TOKENIZERS
+usage: make_normalizer_vectors.py TESTS_DATA_TOKENIZERS [normalizers|pre_tokenizers|regex_sets]
 
 Reads samples.json.zst there. Writes normalizers.json.zst, a list of
   {"normalizer", "texts": [[text, result, [begin, end of each character's origin ...]]],
-   "codepoints": [{"before", "after", "removed": [[first, last]], "changed": {codepoint: result}}]}
-where what is neither removed nor changed comes out as it went in, and pre_tokenizers.json.zst, a list of
+   "codepoints": [{"before", "after", "results": {result: [[first, last]]}}]}
+with U+E000 for the code point, what is not listed being as it was; pre_tokenizers.json.zst, a list of
   {"pre_tokenizer", "texts": [[text, [[piece, begin, end], ...]]], "codepoints": {pieces of a<c>1: [[first, last]]}}
 with @ for the code point, and regex_sets.json.zst: {pattern: [[first, last]] of the characters it matches}. Places are bytes. Needs PyPI `tokenizers` and the zstd program.
 """
@@ -191,15 +191,14 @@ def traced(normalizer, text):
 
 
 def every_codepoint(normalizer, before, after):
-    removed, changed = [], {}
+    groups = {}
     for c in CODEPOINTS:
-        text = before + chr(c) + after
-        result = normalizer.normalize_str(text)
-        if result == before + after:
-            removed.append(c)
-        elif result != text:
-            changed["%x" % c] = result
-    return {"before": before, "after": after, "removed": ranges(removed), "changed": changed}
+        letter = chr(c)
+        result = normalizer.normalize_str(before + letter + after)
+        key = result if letter in before + after else result.replace(letter, "\ue000")
+        if key != before + "\ue000" + after and result != before + letter + after:
+            groups.setdefault(key, []).append(c)
+    return {"before": before, "after": after, "results": {key: ranges(value) for key, value in groups.items()}}
 
 
 def write(path, value):
@@ -218,15 +217,13 @@ def texts_of(folder):
     return HARD + mixed + chooser.sample(short, min(60, len(short)))
 
 
-def main():
-    folder = pathlib.Path(sys.argv[1])
-    texts = texts_of(folder)
-    cases = []
+def normalizer_cases(texts):
     for definition in normalizers():
         normalizer = load("normalizer", definition)
         case = {"normalizer": definition, "texts": [traced(normalizer, text) for text in texts], "codepoints": []}
         kind = definition["type"]
-        if kind not in ("Sequence", "Prepend", "ByteLevel") and not (kind == "Replace" and definition["pattern"].get("Regex") not in (r"\s+", "[0-9]", r"\b")):
+        regex = definition["pattern"].get("Regex") if kind == "Replace" else None
+        if kind not in ("Sequence", "Prepend", "ByteLevel", "Replace") or regex in (r"\s+", "[0-9]", r"\b"):
             case["codepoints"].append(every_codepoint(normalizer, "", ""))
             if kind in ("NFC", "NFD", "NFKC"):
                 for before, after in [("a\u0345", ""), ("", "\u0334"), ("", "\u0301")]:
@@ -234,30 +231,44 @@ def main():
             if kind == "Precompiled":
                 case["codepoints"].append(every_codepoint(normalizer, "g", ""))
                 case["codepoints"].append(every_codepoint(normalizer, "", "\u0301"))
-        cases.append(case)
-    write(folder / "normalizers.json.zst", cases)
-    cases = []
+        yield case
+
+
+def pre_tokenizer_cases(texts):
+    by_character = [{"type": "Whitespace"}, {"type": "WhitespaceSplit"}, {"type": "BertPreTokenizer"},
+                    {"type": "Punctuation", "behavior": "Isolated"}, {"type": "Digits", "individual_digits": True}]
     for definition in pre_tokenizers():
         pre_tokenizer = load("pre_tokenizer", definition)
         case = {"pre_tokenizer": definition, "texts": [], "codepoints": {}}
         for text in texts:
             places = places_of(text)
-            case["texts"].append([text, [[piece, places[begin], places[end]] for piece, (begin, end) in pre_tokenizer.pre_tokenize_str(text)]])
-        if definition["type"] in ("Whitespace", "WhitespaceSplit", "BertPreTokenizer") or definition in ({"type": "Punctuation", "behavior": "Isolated"}, {"type": "Digits", "individual_digits": True}):
+            pieces = pre_tokenizer.pre_tokenize_str(text)
+            case["texts"].append([text, [[piece, places[begin], places[end]] for piece, (begin, end) in pieces]])
+        if definition in by_character:
             groups = {}
             for c in CODEPOINTS:
                 pieces = "\x1f".join(piece for piece, _ in pre_tokenizer.pre_tokenize_str("a" + chr(c) + "1"))
                 if c not in (0x61, 0x31, 0x1F):
                     groups.setdefault(pieces.replace(chr(c), "@"), []).append(c)
             case["codepoints"] = {key: ranges(value) for key, value in groups.items()}
-        cases.append(case)
-    write(folder / "pre_tokenizers.json.zst", cases)
+        yield case
+
+
+def regex_sets():
     everything = "".join(map(chr, CODEPOINTS))
-    sets = {}
     for pattern in SETS:
         pieces = load("pre_tokenizer", split({"Regex": pattern}, "Removed", True)).pre_tokenize_str(everything)
-        sets[pattern] = ranges(ord(c) for piece, _ in pieces for c in piece)
-    write(folder / "regex_sets.json.zst", sets)
+        yield pattern, ranges(ord(c) for piece, _ in pieces for c in piece)
+
+
+def main():
+    folder = pathlib.Path(sys.argv[1])
+    wanted = sys.argv[2:] or ["normalizers", "pre_tokenizers", "regex_sets"]
+    texts = texts_of(folder)
+    makers = {"normalizers": lambda: list(normalizer_cases(texts)), "pre_tokenizers": lambda: list(pre_tokenizer_cases(texts)),
+              "regex_sets": lambda: dict(regex_sets())}
+    for name in wanted:
+        write(folder / (name + ".json.zst"), makers[name]())
 
 
 main()

@@ -184,10 +184,12 @@ NANOCHAT_INLINE Words load_f8_as_bf16(const void* from) {
   return _mm512_ternarylogic_epi32(_mm512_slli_epi16(codes, 4), used, change, 0x6a);  // (a & b) ^ c
 }
 
+// The same as floats: sign and the other bits of a code are those of an f16 with an exponent of so much less.
 NANOCHAT_INLINE void load_f8_pairs(const void* from, Floats& even, Floats& odd) {
-  const Words pairs = load_f8_as_bf16(from);
-  even = even_of_pairs(pairs);
-  odd = odd_of_pairs(pairs);
+  const __m256i pairs = _mm256_loadu_si256(static_cast<const __m256i*>(from));
+  const __m256i used = _mm256_set1_epi16(static_cast<short>(0xbf80));
+  even = _mm512_cvtph_ps(_mm256_and_si256(_mm256_srai_epi16(_mm256_slli_epi16(pairs, 8), 1), used));
+  odd = _mm512_cvtph_ps(_mm256_and_si256(_mm256_srai_epi16(pairs, 1), used));
 }
 
 // Integers: each word one of 32 bits, or four bytes, or two of 16 bits.
