@@ -7,7 +7,6 @@
 #include "commands.h"
 #include "model_choice.h"
 #include "sampling.h"
-#include "sampling.h"
 #include "stream.h"
 #include "token_list.h"
 
