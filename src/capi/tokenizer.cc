@@ -2,17 +2,12 @@
 #include "base/json.h"
 #include "capi/arguments.h"
 #include "capi/guard.h"
-#include "tokenizer/bpe_trainer.h"
+#include "capi/split_pattern.h"
 #include "tokenizer/conversation.h"
 
 using namespace nanochat;
 
-namespace {
-
-constexpr size_t kTokenizerOptionsSize = 40;
-constexpr size_t kTrainOptionsSize = 56;
-constexpr int32_t kDefaultVocabSize = 32768;
-constexpr size_t kDefaultMaxTokens = 2048;
+namespace nanochat {
 
 SplitPattern import_pattern(int32_t pattern, const char* name) {
   require_enum(pattern, NANOCHAT_PATTERN_LLAMA3, name);
@@ -30,6 +25,13 @@ SplitPattern import_pattern(int32_t pattern, const char* name) {
   }
 }
 
+}  // namespace nanochat
+
+namespace {
+
+constexpr size_t kTokenizerOptionsSize = 40;
+constexpr size_t kDefaultMaxTokens = 2048;
+
 std::shared_ptr<const Tokenizer> load(const std::string& path, const nanochat_tokenizer_options& options) {
   require_zero(options.reserved, "nanochat_tokenizer_options.reserved");
   const SplitPattern pattern = import_pattern(options.pattern, "nanochat_tokenizer_options.pattern");
@@ -46,7 +48,7 @@ std::shared_ptr<const Tokenizer> load(const std::string& path, const nanochat_to
         .say("{}: {} special tokens given, but only tiktoken rank files (*.tiktoken) take any", path,
              specials.size());
   }
-  return load_tokenizer(directory_exists(path) ? join_path(path, "tokenizer.json") : path);
+  return load_tokenizer(directory_exists(path) ? find_tokenizer_file(path) : path);
 }
 
 EncodeOptions import_encode_flags(uint32_t flags) {
@@ -74,30 +76,11 @@ void export_ids(const std::vector<int32_t>& ids, const uint8_t* mask_source, int
   *out_n = ids.size();
 }
 
-void add_documents(BpeTrainer& trainer, nanochat_document_callback next_document, void* user_data,
-                   const Watch& watch) {
-  while (true) {
-    watch.check();
-    const char* text = nullptr;
-    size_t size = 0;
-    const int32_t answer = next_document(&text, &size, user_data);
-    if (answer == 0) return;
-    if (answer < 0) {
-      throw Error(Status::cancelled).subject("next_document").say("next_document gave up with {}", answer);
-    }
-    trainer.add_document(import_text(text, size, "next_document text"));
-  }
-}
-
 }  // namespace
 
 extern "C" {
 
 void nanochat_tokenizer_options_init(nanochat_tokenizer_options* options, size_t size) {
-  init_options(options, size);
-}
-
-void nanochat_tokenizer_train_options_init(nanochat_tokenizer_train_options* options, size_t size) {
   init_options(options, size);
 }
 
@@ -197,28 +180,6 @@ nanochat_status nanochat_tokenizer_render(const nanochat_tokenizer* tokenizer, c
     }
     export_ids(rendered.ids, rendered.mask.empty() ? nullptr : rendered.mask.data(), ids, mask, capacity,
                out_n);
-  });
-}
-
-nanochat_status nanochat_tokenizer_train(const nanochat_runtime* runtime,
-                                         const nanochat_tokenizer_train_options* options,
-                                         nanochat_document_callback next_document, void* user_data,
-                                         nanochat_tokenizer** out_tokenizer, nanochat_error** error) {
-  return guard(error, [&] {
-    const SharedCore& core = require_handle(runtime, "runtime").core;
-    require_pointer(reinterpret_cast<const void*>(next_document), "next_document");
-    require_pointer(out_tokenizer, "out_tokenizer");
-    const auto known = import_options(options, "nanochat_tokenizer_train_options", kTrainOptionsSize);
-    BpeTrainOptions train;
-    train.vocab_size = known.vocab_size == 0 ? kDefaultVocabSize : known.vocab_size;
-    train.pattern = import_pattern(known.pattern, "nanochat_tokenizer_train_options.pattern");
-    train.special_tokens = import_strings(known.special_tokens, known.n_special_tokens,
-                                          "nanochat_tokenizer_train_options.special_tokens");
-    const Watch watch = make_watch(known.progress, known.progress_user_data, known.cancel);
-    BpeTrainer trainer(train);
-    add_documents(trainer, next_document, user_data, watch);
-    const BpeTrainResult result = trainer.train(*core->threads, watch);
-    *out_tokenizer = new nanochat_tokenizer{core, trainer.make_tokenizer(result)};
   });
 }
 

@@ -58,6 +58,8 @@ std::string weight_name(uint32_t weight_dtype) {
       return "bf16";
     case WeightDtype::i8:
       return "int8";
+    case WeightDtype::f8:
+      return "fp8";
   }
   return std::to_string(weight_dtype);
 }

@@ -46,36 +46,72 @@ void check_compression(size_t code) {
 
 }  // namespace
 
+struct ZstdDecoder::State {
+  std::string name;
+  uint64_t input_bytes = 0, offset = 0;
+  std::unique_ptr<ZSTD_DCtx, FreeContext> context;
+  size_t missing = 1;  // at least so many bytes until the frame ends; 0: between frames
+};
+
+ZstdDecoder::ZstdDecoder(std::string_view name, uint64_t input_bytes) : state_(std::make_unique<State>()) {
+  state_->name = name;
+  state_->input_bytes = input_bytes;
+  state_->context.reset(ZSTD_createDCtx());
+  if (!state_->context) {
+    throw Error(Status::out_of_memory).subject(name).say("{}: no memory to decompress", name);
+  }
+  const size_t limit = ZSTD_DCtx_setParameter(state_->context.get(), ZSTD_d_windowLogMax, kMaxWindowLog);
+  if (ZSTD_isError(limit) != 0) throw_internal(ZSTD_getErrorName(limit));
+}
+
+ZstdDecoder::~ZstdDecoder() = default;
+ZstdDecoder::ZstdDecoder(ZstdDecoder&&) noexcept = default;
+
+uint64_t ZstdDecoder::offset() const { return state_->offset; }
+
+size_t ZstdDecoder::decode(std::span<const std::byte>& input, std::span<std::byte> out) {
+  State& state = *state_;
+  ZSTD_outBuffer to{out.data(), out.size(), 0};
+  while (to.pos < to.size && (!input.empty() || state.missing != 0)) {
+    ZSTD_inBuffer from{input.data(), input.size(), 0};
+    const size_t before = to.pos;
+    state.missing = ZSTD_decompressStream(state.context.get(), &to, &from);
+    state.offset += from.pos;
+    if (ZSTD_isError(state.missing) != 0) {
+      refuse_code(state.name, state.offset, state.input_bytes, state.missing);
+    }
+    input = input.subspan(from.pos);
+    if (from.pos == 0 && to.pos == before) break;  // it waits for more input
+  }
+  return to.pos;
+}
+
+void ZstdDecoder::finish() const {
+  if (state_->missing == 0) return;
+  if (state_->offset == 0) {
+    refuse(state_->name, 0, state_->input_bytes, "empty, expected at least one frame");
+  }
+  refuse(state_->name, state_->offset, state_->input_bytes,
+         format_text("the last frame is cut short, at least {} bytes are missing", state_->missing));
+}
+
 void decompress_zstd(std::span<const std::byte> input, std::string_view name, uint64_t max_bytes,
                      const std::function<void(std::span<const std::byte>)>& sink) {
-  if (input.empty()) refuse(name, 0, 0, "empty, expected at least one frame");
-  const std::unique_ptr<ZSTD_DCtx, FreeContext> context(ZSTD_createDCtx());
-  if (!context) throw Error(Status::out_of_memory).subject(name).say("{}: no memory to decompress", name);
-  const size_t limit = ZSTD_DCtx_setParameter(context.get(), ZSTD_d_windowLogMax, kMaxWindowLog);
-  if (ZSTD_isError(limit) != 0) throw_internal(ZSTD_getErrorName(limit));
-
+  ZstdDecoder decoder(name, input.size());
+  const size_t input_bytes = input.size();
   std::vector<std::byte> buffer(ZSTD_DStreamOutSize());
-  ZSTD_inBuffer in{input.data(), input.size(), 0};
   uint64_t produced = 0;
-  while (true) {
-    ZSTD_outBuffer out{buffer.data(), buffer.size(), 0};
-    const size_t missing = ZSTD_decompressStream(context.get(), &out, &in);  // 0: at the end of a frame
-    if (ZSTD_isError(missing) != 0) refuse_code(name, in.pos, in.size, missing);
-    if (out.pos > max_bytes - produced) {
+  while (const size_t n = decoder.decode(input, buffer)) {
+    if (n > max_bytes - produced) {
       throw Error(Status::out_of_range)
           .subject(name)
-          .say("{}: more than {} bytes after decompression (at byte {} of {})", name, max_bytes, in.pos,
-               in.size);
+          .say("{}: more than {} bytes after decompression (at byte {} of {})", name, max_bytes,
+               decoder.offset(), input_bytes);
     }
-    produced += out.pos;
-    if (out.pos > 0) sink({buffer.data(), out.pos});
-    if (in.pos < in.size) continue;
-    if (missing == 0) return;
-    if (out.pos < out.size) {
-      refuse(name, in.pos, in.size,
-             format_text("the last frame is cut short, at least {} bytes are missing", missing));
-    }
+    produced += n;
+    sink({buffer.data(), n});
   }
+  decoder.finish();
 }
 
 std::string decompress_zstd(std::span<const std::byte> input, std::string_view name, uint64_t max_bytes) {

@@ -87,6 +87,7 @@ Kernels reference_kernels() {
           .relu2 = reference::relu2,
           .swiglu = reference::swiglu,
           .scale_add = reference::scale_add,
+          .multiply = reference::multiply,
           .bias_activation = reference::bias_activation,
           .softcap = reference::softcap,
           .softmax_stats = reference::softmax_stats,

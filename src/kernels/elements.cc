@@ -14,6 +14,8 @@ float element_at(const void* data, DType dtype, int64_t index) {
       return float_from_f16(static_cast<const uint16_t*>(data)[index]);
     case DType::i8:
       return static_cast<const int8_t*>(data)[index];
+    case DType::f8_e4m3:
+      return float_from_f8(static_cast<const uint8_t*>(data)[index]);
     default:
       throw Error(Status::internal).say("a kernel was given elements of type {}", dtype_name(dtype));
   }
@@ -21,6 +23,9 @@ float element_at(const void* data, DType dtype, int64_t index) {
 
 float packed_at(const PackedMatrix& matrix, int64_t row, int64_t column) {
   const int64_t index = packed_index(matrix, row, column);
+  if (matrix.dtype == DType::f8_e4m3) {
+    return element_at(matrix.data, matrix.dtype, index) * *packed_scale(matrix, row);
+  }
   if (matrix.dtype != DType::i8) return element_at(matrix.data, matrix.dtype, index);
   const int32_t biased = static_cast<const uint8_t*>(matrix.data)[index];
   return static_cast<float>(biased - 128) * *packed_scale(matrix, row);

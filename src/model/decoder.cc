@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "model/weight_layout.h"
+#include "tensor/synchronized_scope.h"
 
 namespace nanochat {
 
@@ -15,23 +16,6 @@ struct Part {
   int64_t first_token;  // in sequence->tokens
   int64_t n_rows;
   int64_t first_row;  // in the chunk
-};
-
-// Memory of a pass must not be given away while the device still works with it, whatever ends the pass.
-class SynchronizedScope {
- public:
-  explicit SynchronizedScope(Device& device) : device_(device) {}
-  ~SynchronizedScope() {
-    try {
-      device_.synchronize();
-    } catch (...) {  // the pass has reported the device's failure, or the next one will
-    }
-  }
-  SynchronizedScope(const SynchronizedScope&) = delete;
-  SynchronizedScope& operator=(const SynchronizedScope&) = delete;
-
- private:
-  Device& device_;
 };
 
 void check_sequence(const Model& model, const SequenceInput& sequence) {

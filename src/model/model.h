@@ -14,7 +14,7 @@
 
 namespace nanochat {
 
-enum class WeightDtype : int32_t { as_stored = 0, f32 = 1, bf16 = 2, i8 = 3 };
+enum class WeightDtype : int32_t { as_stored = 0, f32 = 1, bf16 = 2, i8 = 3, f8 = 4 };  // f8: encoders
 
 struct ModelOptions {
   // as_stored: f32 stays f32; bf16 and f16 become bf16. i8: matrices become int8, tables bf16.

@@ -1,13 +1,10 @@
-// Model::load and Model::plan: a directory is opened and checked against its configuration; failures are told
-// in the words of the exit-code table.
+// Model::load and Model::plan: a directory is opened and checked against its configuration.
 #include <algorithm>
-#include <limits>
-#include <optional>
 
 #include "base/error.h"
 #include "base/excerpt.h"
-#include "base/file.h"
 #include "io/model_directory.h"
+#include "model/directory_source.h"
 #include "model/weight_layout.h"
 #include "model/weight_source.h"
 
@@ -15,21 +12,14 @@ namespace nanochat {
 
 namespace {
 
-std::string model_id_of(std::string_view path) {
-  while (path.size() > 1 && path.back() == '/') path.remove_suffix(1);
-  return file_name(path);
-}
-
 // A directory whose every tensor has the name, dtype and shape that its configuration asks for.
 struct CheckedDirectory {
   ModelDirectory directory;
   ModelConfig config;
   std::vector<TensorSlot> slots;
-  std::vector<DType> stored;                  // of slots[i]
-  std::vector<ModelDirectory::Entry> scales;  // of slots[i], if that is I8; else without a file
+  std::vector<WantedTensor> wanted;  // of slots[i]
+  FoundTensors found;
 };
-
-std::string scale_name(const TensorSlot& slot) { return slot.name + "_scale"; }
 
 ModelConfig read_config(const ModelDirectory& directory) {
   std::vector<NamedShape> tensors;
@@ -40,70 +30,12 @@ ModelConfig read_config(const ModelDirectory& directory) {
   return parse_model_config(directory.config(), directory.config_path(), tensors);
 }
 
-bool is_float(DType dtype) { return dtype == DType::f32 || dtype == DType::bf16 || dtype == DType::f16; }
-
-void check_tensor(const ModelDirectory::Entry& entry, const TensorSlot& slot, const std::string& model_id) {
-  const TensorInfo& info = *entry.info;
-  const bool is_embedding = slot.role == TensorRole::embedding || slot.name == "model.embed_tokens.weight";
-  if (is_embedding && info.shape.size() == 2 && info.shape[1] != slot.width()) {
-    throw Error(Status::model_dimension_mismatch)
-        .subject(slot.name)
-        .field("model_id", model_id)
-        .field("expected", slot.width())
-        .field("actual", info.shape[1])
-        .hint("use the config.json and the weights of the same model version")
-        .say("Model dimension mismatch for {}: expected {}, got {}", model_id, slot.width(), info.shape[1]);
-  }
-  const std::string& path = entry.file->path();
-  if (info.shape != slot.shape) {
-    throw Error(Status::format_invalid)
-        .subject(path)
-        .say("{}: tensor '{}': shape {}, expected {}", path, slot.name, info.shape, slot.shape);
-  }
-  const bool may_be_i8 = kind_of(slot.role) == TensorKind::matrix;
-  if (!is_float(info.dtype) && !(may_be_i8 && info.dtype == DType::i8)) {
-    throw Error(Status::format_unsupported)
-        .subject(path)
-        .say("{}: tensor '{}': dtype {}, expected F32, BF16{} F16{}", path, slot.name, dtype_name(info.dtype),
-             may_be_i8 ? "," : " or", may_be_i8 ? " or I8" : "");
-  }
-}
-
-// The scales of an I8 tensor; the tensors of other types must have none.
-ModelDirectory::Entry find_scales(const ModelDirectory& directory, const TensorSlot& slot,
-                                  const ModelDirectory::Entry& weights, bool config_says_int8) {
-  const std::string name = scale_name(slot);
-  const std::string& path = weights.file->path();
-  const bool is_i8 = weights.info->dtype == DType::i8;
-  const auto refuse = [&](std::string_view reason) {
-    throw Error(Status::format_invalid).subject(path).say("{}: {}", path, reason);
-  };
-  if (!is_i8 && directory.contains(name)) {
-    refuse(format_text("tensor '{}': scales of '{}', which is {}, expected I8", name, slot.name,
-                       dtype_name(weights.info->dtype)));
-  }
-  if (!is_i8) return {nullptr, nullptr};
-  if (!config_says_int8) {
-    refuse(format_text("tensor '{}': dtype I8, but config.json has no quantization_config", slot.name));
-  }
-  if (!directory.contains(name)) {
-    refuse(format_text("tensor '{}': dtype I8, but its scales '{}' are missing", slot.name, name));
-  }
-  const ModelDirectory::Entry scales = directory.find(name);
-  const Shape expected{slot.n_rows(), 1};
-  if (scales.info->shape != expected || !is_float(scales.info->dtype)) {
-    refuse(format_text("tensor '{}': shape {} of {}, expected {} of F32, BF16 or F16", name,
-                       scales.info->shape, dtype_name(scales.info->dtype), expected));
-  }
-  return scales;
-}
-
 void refuse_unknown_tensors(const ModelDirectory& directory, const ModelConfig& config,
                             std::span<const TensorSlot> slots) {
   std::vector<std::string> known;
   for (const TensorSlot& slot : slots) {
     known.push_back(slot.name);
-    if (kind_of(slot.role) == TensorKind::matrix) known.push_back(scale_name(slot));
+    if (slot.kind == TensorKind::matrix) known.push_back(scale_name(slot));
   }
   std::sort(known.begin(), known.end());
   for (const std::string& name : directory.names()) {
@@ -116,157 +48,19 @@ void refuse_unknown_tensors(const ModelDirectory& directory, const ModelConfig& 
   }
 }
 
-CheckedDirectory open_directory(const std::string& path, const std::string& model_id) {
-  CheckedDirectory opened{ModelDirectory(path), {}, {}, {}, {}};
-  opened.config = read_config(opened.directory);
-  const bool is_int8 = has_int8_weights(opened.directory.config(), opened.directory.config_path());
-  opened.slots = tensor_slots(opened.config);
-  for (const TensorSlot& slot : opened.slots) {
-    const ModelDirectory::Entry entry = opened.directory.find(slot.name);
-    check_tensor(entry, slot, model_id);
-    opened.stored.push_back(entry.info->dtype);
-    opened.scales.push_back(find_scales(opened.directory, slot, entry, is_int8));
+// The parts point at each other, so the whole stays where it is.
+std::unique_ptr<const CheckedDirectory> open_directory(const std::string& path, const std::string& model_id) {
+  auto opened = std::make_unique<CheckedDirectory>(CheckedDirectory{ModelDirectory(path), {}, {}, {}, {}});
+  opened->config = read_config(opened->directory);
+  const bool is_int8 = has_int8_weights(opened->directory.config(), opened->directory.config_path());
+  opened->slots = tensor_slots(opened->config);
+  for (const TensorSlot& slot : opened->slots) {
+    const bool is_embedding = slot.role == TensorRole::embedding || slot.name == "model.embed_tokens.weight";
+    opened->wanted.push_back({&opened->directory, &slot, is_embedding, is_int8});
   }
-  refuse_unknown_tensors(opened.directory, opened.config, opened.slots);
+  opened->found = find_tensors(opened->wanted, model_id);
+  refuse_unknown_tensors(opened->directory, opened->config, opened->slots);
   return opened;
-}
-
-uint64_t scale_bytes_of(const CheckedDirectory& checked) {
-  uint64_t n_bytes = 0;
-  for (const ModelDirectory::Entry& scales : checked.scales) {
-    if (scales.file != nullptr) n_bytes += scales.info->n_bytes;
-  }
-  return n_bytes;
-}
-
-// Scales as fp32. One that is not finite or negative, or that makes a value so, is refused.
-std::vector<float> read_scales(const ModelDirectory::Entry& entry, const std::string& model_id) {
-  const TensorInfo& info = *entry.info;
-  std::vector<std::byte> bytes(info.n_bytes);
-  entry.file->file().read_at(info.offset, bytes);
-  std::vector<float> scales(static_cast<size_t>(info.shape[0]));
-  convert_values(bytes.data(), info.dtype, reinterpret_cast<std::byte*>(scales.data()), DType::f32,
-                 info.shape[0]);
-  constexpr float kLargest = std::numeric_limits<float>::max() / 128.0F;
-  for (size_t i = 0; i < scales.size(); ++i) {
-    if (scales[i] >= 0.0F && scales[i] <= kLargest) continue;
-    const std::string reason = format_text("tensor '{}': element {} of {} is {}, expected 0 to {}", info.name,
-                                           i, scales.size(), scales[i], kLargest);
-    throw Error(Status::model_validation_failed)
-        .subject(info.name)
-        .field("model_id", model_id)
-        .field("reason", reason)
-        .field("tensor", info.name)
-        .field("index", static_cast<uint64_t>(i))
-        .hint("obtain an undamaged model file")
-        .say("Model validation failed for {}: {}", model_id, reason);
-  }
-  return scales;
-}
-
-class DirectorySource final : public WeightSource {
- public:
-  DirectorySource(const CheckedDirectory& checked, const std::string& model_id) : checked_(checked) {
-    for (const ModelDirectory::Entry& entry : checked.scales) {
-      scales_.push_back(entry.file == nullptr ? std::vector<float>() : read_scales(entry, model_id));
-    }
-    std::vector<const SafetensorsFile*> files;
-    for (const TensorSlot& slot : checked.slots) {
-      entries_.push_back(checked.directory.find(slot.name));
-      files.push_back(entries_.back().file);
-    }
-    std::sort(files.begin(), files.end(), [](auto* a, auto* b) { return a->path() < b->path(); });
-    files.erase(std::unique(files.begin(), files.end()), files.end());
-    uint64_t start = 0;
-    for (const SafetensorsFile* file : files) {
-      for (size_t i = 0; i < entries_.size(); ++i) {
-        if (entries_[i].file == file) positions_.push_back({i, start + entries_[i].info->offset});
-      }
-      start += file->file().bytes().size();
-    }
-    std::sort(positions_.begin(), positions_.end());
-  }
-
-  DType dtype(size_t slot) const override { return checked_.stored[slot]; }
-  uint64_t position(size_t slot) const override { return positions_[slot].second; }
-  std::span<const float> scales(size_t slot) const override { return scales_[slot]; }
-  uint64_t scale_bytes() const override { return scale_bytes_of(checked_); }
-
-  // From the mapping, which is the faster way; from the file where the mapping is not aligned.
-  std::span<const std::byte> read(size_t slot, int64_t first_row, int64_t n_rows,
-                                  std::vector<std::byte>& buffer) const override {
-    const ModelDirectory::Entry& entry = entries_[slot];
-    const auto row_bytes = static_cast<uint64_t>(checked_.slots[slot].width() * dtype_size(dtype(slot)));
-    const uint64_t offset = entry.info->offset + static_cast<uint64_t>(first_row) * row_bytes;
-    const uint64_t n_bytes = static_cast<uint64_t>(n_rows) * row_bytes;
-    const MappedFile& file = entry.file->file();
-    if (entry.file->is_aligned(*entry.info)) return file.bytes().subspan(offset, n_bytes);
-    const auto bytes = staging(buffer, n_bytes);
-    file.read_at(offset, bytes);
-    return bytes;
-  }
-
- private:
-  const CheckedDirectory& checked_;
-  std::vector<ModelDirectory::Entry> entries_;
-  std::vector<std::vector<float>> scales_;
-  std::vector<std::pair<size_t, uint64_t>> positions_;  // of slot i, over all files
-};
-
-uint64_t weights_file_size(const std::string& path) {
-  for (const char* name : {"model.safetensors", "weights.safetensors"}) {
-    try {
-      return MappedFile(join_path(path, name)).bytes().size();
-    } catch (const Error&) {
-      continue;
-    }
-  }
-  return 0;
-}
-
-bool passes_through(Status status) {
-  switch (status) {
-    case Status::out_of_memory:
-    case Status::budget_exceeded:
-    case Status::working_memory_exhausted:
-    case Status::cancelled:
-    case Status::internal:
-    case Status::thread_failed:
-      return true;
-    default:
-      return static_cast<int32_t>(status) >= static_cast<int32_t>(Status::model_file_missing);
-  }
-}
-
-// Runs a load and turns what it throws into the errors of the exit-code table.
-template <class F>
-auto told_as_load_failure(const std::string& path, const std::string& model_id,
-                          const std::atomic<uint64_t>& bytes_read, const F& body) {
-  try {
-    return body();
-  } catch (const Error& error) {
-    if (passes_through(error.status())) throw;
-    if (error.status() == Status::file_not_found) {
-      throw Error(Status::model_file_missing)
-          .subject(path)
-          .field("model_id", model_id)
-          .field("path", error.subject().empty() ? path : error.subject())
-          .hint("check the path and the configuration")
-          .cause(error)
-          .say("Model file missing: {} not found at {}", model_id,
-               error.subject().empty() ? path : error.subject());
-    }
-    throw Error(Status::model_load_failed)
-        .subject(error.subject().empty() ? path : error.subject())
-        .field("model_id", model_id)
-        .field("reason", error.message())
-        .field("bytes_read", bytes_read.load())
-        .field("file_size", weights_file_size(path))
-        .os_code(error.os_code())
-        .hint("check the files' permissions and integrity, or obtain them again")
-        .cause(error)
-        .say("Model load failed for {}: {}", model_id, error.message());
-  }
 }
 
 }  // namespace
@@ -275,9 +69,9 @@ ModelPlan Model::plan(const std::string& path, const ModelOptions& options) {
   const std::string model_id = model_id_of(path);
   const std::atomic<uint64_t> bytes_read{0};
   return told_as_load_failure(path, model_id, bytes_read, [&] {
-    const CheckedDirectory opened = open_directory(path, model_id);
-    ModelPlan plan = plan_model(opened.config, opened.slots, opened.stored, options);
-    plan.file_bytes += scale_bytes_of(opened);
+    const auto opened = open_directory(path, model_id);
+    ModelPlan plan = plan_model(opened->config, opened->slots, opened->found.stored, options);
+    plan.file_bytes += opened->found.scale_bytes();
     return plan;
   });
 }
@@ -287,9 +81,9 @@ std::shared_ptr<const Model> Model::load(std::shared_ptr<Device> device, const s
   const std::string model_id = model_id_of(path);
   std::atomic<uint64_t> bytes_read{0};
   return told_as_load_failure(path, model_id, bytes_read, [&] {
-    const CheckedDirectory opened = open_directory(path, model_id);
-    const DirectorySource source(opened, model_id);
-    const BuildRequest request{model_id, &opened.config, opened.slots, &source, options, &bytes_read};
+    const auto opened = open_directory(path, model_id);
+    const DirectorySource source(opened->wanted, opened->found, model_id);
+    const BuildRequest request{model_id, &opened->config, opened->slots, &source, options, &bytes_read};
     return ModelBuilder::build(std::move(device), request, watch);
   });
 }

@@ -11,33 +11,12 @@ namespace nanochat {
 
 namespace {
 
-DType loaded_dtype(DType stored, WeightDtype wanted) {
-  if (wanted == WeightDtype::f32) return DType::f32;
-  if (wanted == WeightDtype::bf16 || wanted == WeightDtype::i8) return DType::bf16;
-  return stored == DType::f32 ? DType::f32 : DType::bf16;
-}
-
-// What is wanted of a matrix, or what it is stored as.
-DType loaded_matrix_dtype(DType stored, WeightDtype wanted) {
-  const bool stays_i8 = stored == DType::i8 && wanted == WeightDtype::as_stored;
-  return stays_i8 || wanted == WeightDtype::i8 ? DType::i8 : loaded_dtype(stored, wanted);
-}
-
 // Parts of a fused matrix that differ become f32, which holds either.
 void add_part(const ModelConfig& config, const TensorSlot& slot, DType dtype, PackedMatrix& matrix) {
   if (matrix.n == 0) matrix.dtype = dtype;
   if (matrix.dtype != dtype) matrix.dtype = DType::f32;
   matrix.n += used_rows(config, slot);
   matrix.k = slot.width();
-}
-
-void require_int8_width(const TensorSlot& slot) {
-  if (slot.width() <= PackedMatrix::kMostInt8Inputs) return;
-  throw Error(Status::unsupported)
-      .subject(slot.name)
-      .say("tensor '{}' has {} inputs, int8 weights have at most {}", slot.name, slot.width(),
-           PackedMatrix::kMostInt8Inputs)
-      .hint("load the model with bf16 or f32 weights");
 }
 
 // Dtypes and extents of all matrices and the dtype of the tables.
@@ -67,6 +46,29 @@ uint64_t packed_bytes(const PackedMatrix& matrix) {
 
 }  // namespace
 
+DType loaded_dtype(DType stored, WeightDtype wanted) {
+  if (wanted == WeightDtype::f32) return DType::f32;
+  if (wanted == WeightDtype::bf16 || wanted == WeightDtype::i8 || wanted == WeightDtype::f8)
+    return DType::bf16;
+  return stored == DType::f32 ? DType::f32 : DType::bf16;
+}
+
+DType loaded_matrix_dtype(DType stored, WeightDtype wanted) {
+  if (wanted == WeightDtype::f8) return DType::f8_e4m3;
+  if (stored == DType::f8_e4m3 && wanted == WeightDtype::as_stored) return stored;
+  const bool stays_i8 = stored == DType::i8 && wanted == WeightDtype::as_stored;
+  return stays_i8 || wanted == WeightDtype::i8 ? DType::i8 : loaded_dtype(stored, wanted);
+}
+
+void require_int8_width(const TensorSpec& tensor) {
+  if (tensor.width() <= PackedMatrix::kMostInt8Inputs) return;
+  throw Error(Status::unsupported)
+      .subject(tensor.name)
+      .say("tensor '{}' has {} inputs, int8 weights have at most {}", tensor.name, tensor.width(),
+           PackedMatrix::kMostInt8Inputs)
+      .hint("load the model with bf16 or f32 weights");
+}
+
 int64_t rope_positions(const ModelConfig& config) {
   return config.format == ModelFormat::hf_llama ? config.sequence_len : kRopeContexts * config.sequence_len;
 }
@@ -77,6 +79,11 @@ uint64_t kv_bytes_per_token(const ModelConfig& config, DType dtype) {
 
 WeightLayout lay_out_weights(const ModelConfig& config, std::span<const TensorSlot> slots,
                              std::span<const DType> stored, const ModelOptions& options, void* base) {
+  if (options.weight_dtype == WeightDtype::f8) {
+    throw Error(Status::unsupported)
+        .subject("weights")
+        .say("fp8 weights are for encoders, expected as stored, f32, bf16 or int8 for a decoder");
+  }
   WeightLayout layout{};
   Weights& weights = layout.weights;
   describe_weights(config, slots, stored, options, weights);

@@ -123,7 +123,7 @@ class SlotList {
 
  private:
   void add(Role role, int64_t layer, std::string name, Shape shape) {
-    slots_.push_back({role, layer, std::move(name), std::move(shape)});
+    slots_.push_back({{std::move(name), std::move(shape), kind_of(role)}, role, layer});
   }
   void add_in_layer(Role role, int64_t layer, const char* name, Shape shape) {
     add(role, layer, format_text(names_.layer, layer) + name, std::move(shape));

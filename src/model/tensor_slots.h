@@ -9,7 +9,7 @@
 
 #include "model/config.h"
 #include "model/model.h"
-#include "tensor/tensor_view.h"
+#include "model/tensor_spec.h"
 
 namespace nanochat {
 
@@ -38,19 +38,11 @@ enum class TensorRole : int32_t {
   smear_lambda,
   backout_lambda,
 };
-enum class TensorKind : int32_t { matrix, table, vector, scalars };
 TensorKind kind_of(TensorRole role);
 
-struct TensorSlot {
+struct TensorSlot : TensorSpec {
   TensorRole role;
   int64_t layer;  // -1: none
-  std::string name;
-  Shape shape;
-
-  // As rows: a 1-D tensor is one row.
-  int64_t n_rows() const { return shape.size() == 2 ? shape[0] : 1; }
-  int64_t width() const { return shape.back(); }
-  int64_t n_elements() const { return n_rows() * width(); }
 };
 
 // In the order in which a forward pass meets them. With a tied head the one table has the role lm_head.

@@ -10,6 +10,12 @@
 
 namespace nanochat {
 
+// What a table or vector stored so is kept as, and a matrix.
+DType loaded_dtype(DType stored, WeightDtype wanted);
+DType loaded_matrix_dtype(DType stored, WeightDtype wanted);
+// Throws unsupported for a matrix of more inputs than int8 weights can have.
+void require_int8_width(const TensorSpec& tensor);
+
 struct WeightLayout {
   Weights weights;   // pointers are base + offset; scalars are neutral
   uint64_t n_bytes;  // of the block

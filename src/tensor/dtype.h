@@ -40,6 +40,28 @@ bool dtype_from_name(std::string_view name, DType& dtype);
   return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
 }
 
+// e4m3 without infinities ("fn"): the largest magnitude is 448; 0x7f and 0xff are NaN.
+[[gnu::always_inline]] inline float float_from_f8(uint8_t code) {
+  const uint32_t sign = static_cast<uint32_t>(code & 0x80U) << 24;
+  const uint32_t rest = code & 0x7fU;
+  if (rest == 0x7fU) return std::bit_cast<float>(sign | 0x7fc00000U);
+  const float small = static_cast<float>(rest) * 0x1p-9F;
+  const float magnitude = rest < 8 ? small : std::bit_cast<float>((rest << 20) + (120U << 23));
+  return std::bit_cast<float>(sign | std::bit_cast<uint32_t>(magnitude));
+}
+
+// Round to nearest, ties to even; what is too large becomes 448; NaN stays NaN.
+[[gnu::always_inline]] inline uint8_t f8_from_float(float value) {
+  const uint32_t bits = std::bit_cast<uint32_t>(value);
+  const uint32_t size = bits & 0x7fffffffU;
+  const uint32_t normal = ((size + 0x7ffffU + ((size >> 20) & 1U)) >> 20) - (120U << 3);
+  // Below 2^-6 codes are multiples of 2^-9, the last place of a float of 2^14.
+  const uint32_t small = std::bit_cast<uint32_t>(std::bit_cast<float>(size) + 0x1p14F) - 0x46800000U;
+  const uint32_t rounded = size < 0x3c800000U ? small : normal;
+  const uint32_t code = size > 0x7f800000U ? 0x7fU : size >= 0x43e00000U ? 0x7eU : rounded;
+  return static_cast<uint8_t>(code | ((bits >> 24) & 0x80U));
+}
+
 float float_from_f16(uint16_t bits);
 uint16_t f16_from_float(float value);
 

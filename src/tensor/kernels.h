@@ -26,9 +26,11 @@ class Device;
 //   bf16: [ceil(n/64)][ceil(k/2)][64][2]    pairs along k; an odd k is padded with zeros
 //   i8:   [ceil(n/64)]{[ceil(k/4)][64][4], [64] fp32}    fours along k, padded with zeros, then each output's
 //   scale
+//   f8_e4m3: [ceil(n/64)]{[ceil(k/2)][64][2], [64] fp32}    pairs along k, the same
 // An element of i8 is stored as the byte q + 128; its value is q * scale, with scale = largest magnitude of
-// the row / 127 (0 for a row of zeros) and q = value / scale, rounded to nearest, ties to even. Outputs past
-// n are zero rows.
+// the row / 127 (0 for a row of zeros) and q = value / scale, rounded to nearest, ties to even. f8_e4m3 is
+// the same with codes of e4m3, none of them NaN, and a scale of the largest magnitude / 448. Outputs past n
+// are zero rows.
 struct PackedMatrix {
   static constexpr int64_t kPanel = 64;
   static constexpr int64_t kInt8Group = 256;         // inputs of i8 weights that share one scale
@@ -39,6 +41,7 @@ struct PackedMatrix {
 
   static int64_t panel_bytes(DType dtype, int64_t k) {
     if (dtype == DType::i8) return ((k + 3) / 4 + 1) * kPanel * 4;
+    if (dtype == DType::f8_e4m3) return ((k + 1) / 2 + 2) * kPanel * 2;
     return dtype == DType::bf16 ? (k + 1) / 2 * kPanel * 4 : k * kPanel * 4;
   }
   static int64_t packed_bytes(DType dtype, int64_t n, int64_t k) {
@@ -101,8 +104,9 @@ struct Kernels {
   // `target`, converting to its dtype. The caller zeroes nothing: rows of the last panel past target.n are
   // zeroed by the call that writes row n-1. Returns the index (row * k + column) of the first element of
   // source that is not finite, or -1.
-  // A source of i8 (q, not biased) goes into a target of i8 unchanged, with source_scales [n_rows], of which
-  // the first that is not finite or negative is reported as its row's first element. Else nullptr.
+  // A source of i8 (q, not biased) or f8_e4m3 goes into a target of the same unchanged, with source_scales
+  // [n_rows], of which the first that is not finite or negative is reported as its row's first element. Else
+  // nullptr.
   int64_t (*pack_rows)(Device&, const PackedMatrix& target, int64_t first_row, int64_t n_rows,
                        const void* source, DType source_dtype, const float* source_scales);
   // target [n_rows, k] fp32 = rows `rows[i]` of the packed matrix (device memory). For tied embeddings,
@@ -120,7 +124,8 @@ struct Kernels {
   // inputs of a row is rounded to integers of -127..127 times its own scale (largest magnitude / 127; not
   // finite: NaN; below 2^-120: 0); the sum of a group is an exact integer, groups are added in ascending
   // order by fused multiply-adds of integer and group's scale, and the row's scale comes last: the same bits
-  // on every instruction set.
+  // on every instruction set. For f8_e4m3 weights the sum is that of bf16 weights with the codes' values, and
+  // the row's scale comes last.
   void (*linear)(Device&, const PackedMatrix& w, const float* x, int64_t ldx, int64_t m, float* y,
                  int64_t ldy, LinearOutput output);
   // Each of n_groups consecutive groups of `width` in each row:
@@ -157,6 +162,9 @@ struct Kernels {
   void (*swiglu)(Device&, const float* x, float* y, int64_t n_rows, int64_t width);
   // y = a * x + b * y
   void (*scale_add)(Device&, float a, const float* x, float b, float* y, int64_t n);
+  // x[row, i] *= factor[row, i]; rows of x are ldx apart, rows of factor ldf.
+  void (*multiply)(Device&, float* x, int64_t ldx, const float* factor, int64_t ldf, int64_t n_rows,
+                   int64_t width);
   // x[row, i] = activation(x[row, i] + bias[i]); bias [width] or nullptr.
   void (*bias_activation)(Device&, float* x, int64_t ldx, int64_t n_rows, int64_t width, const float* bias,
                           RowActivation activation);

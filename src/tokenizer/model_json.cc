@@ -17,16 +17,32 @@ namespace {
 
 constexpr int64_t kMaxCharacters = int64_t{1} << 40;
 
-std::vector<Vocabulary::Entry> vocab_entries(const TokenizerDocument& document, BpeOptions::Units units) {
+Vocabulary make_vocabulary(const TokenizerDocument& document) {
+  TokenList tokens;
+  tokens.reserve(document.vocab.size(), document.vocab.size() * 8);
+  for (const auto& [text, id] : document.vocab) tokens.add(static_cast<TokenId>(id), text);
+  return Vocabulary(tokens);
+}
+
+// A text with a character outside of the alphabet stays as it is and is never found.
+Vocabulary make_byte_vocabulary(const TokenizerDocument& document) {
+  TokenList tokens;
+  tokens.reserve(document.vocab.size(), document.vocab.size() * 8);
+  std::string bytes;
+  for (const auto& [text, id] : document.vocab) {
+    if (!from_alphabet(text, bytes)) break;
+    tokens.add(static_cast<TokenId>(id), bytes);
+  }
+  if (tokens.size() == document.vocab.size()) return Vocabulary(tokens);
   std::vector<Vocabulary::Entry> entries;
   entries.reserve(document.vocab.size());
   for (const auto& [text, id] : document.vocab) {
     Vocabulary::Entry entry{static_cast<TokenId>(id), {}, true};
-    if (units == BpeOptions::Units::bytes) entry.searchable = from_alphabet(text, entry.text);
-    if (units != BpeOptions::Units::bytes || !entry.searchable) entry.text = text;
+    entry.searchable = from_alphabet(text, entry.text);
+    if (!entry.searchable) entry.text = text;
     entries.push_back(std::move(entry));
   }
-  return entries;
+  return Vocabulary(entries);
 }
 
 std::vector<BpeMerge> read_merges(const TokenizerDocument& document, const VocabularyIndex& index,
@@ -100,9 +116,10 @@ std::unique_ptr<const TokenModel> read_bpe(const JsonNode& model, const Tokenize
   if (!document.has_merges) model.invalid("'merges' is missing or no array");
   const VocabularyIndex index(document.vocab, model);
   BpeOptions options = read_bpe_options(model, index, units);
-  std::vector<BpeMerge> merges = read_merges(document, index, options.prefix, model);
-  return std::make_unique<BpeModel>(Vocabulary(vocab_entries(document, units)), std::move(merges),
-                                    std::move(options));
+  const std::vector<BpeMerge> merges = read_merges(document, index, options.prefix, model);
+  Vocabulary vocabulary =
+      units == BpeOptions::Units::bytes ? make_byte_vocabulary(document) : make_vocabulary(document);
+  return std::make_unique<BpeModel>(std::move(vocabulary), merges, std::move(options));
 }
 
 std::unique_ptr<const TokenModel> read_word_piece(const JsonNode& model, const TokenizerDocument& document) {
@@ -114,15 +131,13 @@ std::unique_ptr<const TokenModel> read_word_piece(const JsonNode& model, const T
     options.max_characters =
         static_cast<size_t>(model.at("max_input_chars_per_word").integer(0, kMaxCharacters));
   }
-  return std::make_unique<WordPieceModel>(Vocabulary(vocab_entries(document, BpeOptions::Units::characters)),
-                                          std::move(options));
+  return std::make_unique<WordPieceModel>(make_vocabulary(document), std::move(options));
 }
 
 std::unique_ptr<const TokenModel> read_word_level(const JsonNode& model, const TokenizerDocument& document) {
   const VocabularyIndex index(document.vocab, model);
   const TokenId unknown = read_unknown(model, index, "<unk>");
-  return std::make_unique<WordLevelModel>(Vocabulary(vocab_entries(document, BpeOptions::Units::characters)),
-                                          unknown);
+  return std::make_unique<WordLevelModel>(make_vocabulary(document), unknown);
 }
 
 std::unique_ptr<const TokenModel> read_unigram(const JsonNode& model, const TokenizerDocument& document) {

@@ -190,7 +190,8 @@ size_t PipelineTokenizer::count(std::string_view text, const EncodeOptions& opti
     }
     if (!is_plain) {
       ids.clear();
-      encode_segment({segment.text, 0}, options, {text, ids, nullptr});
+      const auto begin = static_cast<size_t>(segment.text.data() - text.data());
+      encode_segment({segment.text, begin}, options, {text, ids, nullptr});
       n += ids.size();
       continue;
     }
@@ -289,6 +290,16 @@ size_t PipelineTokenizer::encode_bound(size_t text_bytes) const {
   const size_t n = parts_.pre_tokenizer.size_bound(parts_.normalizer.size_bound(text_bytes, text_bytes + 1));
   const size_t n_around = parts_.prefix.size() + parts_.suffix.size();
   return n > SIZE_MAX - n_around ? SIZE_MAX : n + n_around;
+}
+
+const SplitRules* PipelineTokenizer::only_split_rules(const EncodeOptions& options) const {
+  const auto is_looked_for = [&](const AddedToken& token) {
+    return !token.special || options.in_text != SpecialsInText::none;
+  };
+  const std::vector<AddedToken>& tokens = added_.tokens();
+  const bool is_plain =
+      parts_.normalizer.empty() && std::none_of(tokens.begin(), tokens.end(), is_looked_for);
+  return is_plain ? parts_.pre_tokenizer.only_rules() : nullptr;
 }
 
 std::string PipelineTokenizer::to_json() const {

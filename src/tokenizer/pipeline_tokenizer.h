@@ -57,6 +57,7 @@ class PipelineTokenizer final : public Tokenizer {
   const LengthRules& lengths() const override { return parts_.lengths; }
   std::span<const TokenId> tokens_before() const override { return parts_.prefix; }
   std::span<const TokenId> tokens_after() const override { return parts_.suffix; }
+  const SplitRules* only_split_rules(const EncodeOptions& options) const override;
   std::string to_json() const override;
 
  private:

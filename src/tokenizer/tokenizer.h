@@ -55,6 +55,8 @@ struct LengthRules {
   PaddingRule padding;
 };
 
+struct SplitRules;  // split_scanner.h
+
 class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
@@ -97,6 +99,9 @@ class Tokenizer {
   virtual const LengthRules& lengths() const = 0;              // the file's own
   virtual std::span<const TokenId> tokens_before() const = 0;  // a text, with AddSpecials::yes
   virtual std::span<const TokenId> tokens_after() const = 0;
+  // With these options, a text's ids are those of the pieces of these rules, one after another, but for what
+  // is put around it. nullptr: it is not as simple as that.
+  virtual const SplitRules* only_split_rules(const EncodeOptions& options) const = 0;
   virtual std::string to_json() const = 0;  // tokenizer.json (Hugging Face form)
 
   TokenId special_id(std::string_view text) const;  // -1: none
@@ -113,10 +118,11 @@ enum class SplitPattern : int32_t { nanochat, gpt2, cl100k, o200k, llama3 };
 std::string_view split_pattern_text(SplitPattern pattern);
 bool split_pattern_from_name(std::string_view name, SplitPattern& pattern);  // "nanochat", "gpt2", ...
 
-// tokenizer.json of Hugging Face, of the reference's golden form (merges as id pairs), or a tiktoken rank
-// file
-// (*.tiktoken; needs a pattern). The form is found from the content. Throws format_invalid or
-// format_unsupported naming the file, the field and what was found.
+// tokenizer.json of Hugging Face, of the reference's golden form (merges as id pairs), a SentencePiece model,
+// a vocab.txt of BERT, or a tiktoken rank file (*.tiktoken; needs a pattern). The form is found from the
+// content. Throws format_invalid or format_unsupported naming the file, the field and what was found.
+std::string find_tokenizer_file(
+    const std::string& folder);  // the one to load; tokenizer.json if there is none
 std::shared_ptr<const Tokenizer> load_tokenizer(const std::string& path);
 std::shared_ptr<const Tokenizer> load_tiktoken(const std::string& path, SplitPattern pattern,
                                                const std::vector<SpecialToken>& specials);

@@ -8,11 +8,11 @@ namespace nanochat {
 
 namespace {
 
-// Byte by byte, so that a text has one hash wherever it is cut.
+// Goes on over a second text, so that two need not be joined to be looked for.
 uint64_t hash_of(std::string_view left, std::string_view right) {
   uint64_t hash = 0;
-  for (const std::string_view part : {left, right}) {
-    for (const char c : part) hash = hash * 0x9e3779b97f4a7c15u + static_cast<uint8_t>(c) + 1;
+  for (const std::string_view text : {left, right}) {
+    for (const char c : text) hash = hash * 0x9e3779b97f4a7c15u + static_cast<uint8_t>(c) + 1;
   }
   hash ^= hash >> 32;
   hash *= 0xd6e8feb86659fd93u;

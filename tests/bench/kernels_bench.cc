@@ -74,7 +74,8 @@ double arithmetic_rate(Device& device, DType dtype) {
   best.bf16_flops_per_second = std::max(best.bf16_flops_per_second, rates.bf16_flops_per_second);
   best.int8_ops_per_second = std::max(best.int8_ops_per_second, rates.int8_ops_per_second);
   if (dtype == DType::i8) return best.int8_ops_per_second;
-  return dtype == DType::bf16 ? best.bf16_flops_per_second : best.f32_flops_per_second;
+  return dtype == DType::bf16 || dtype == DType::f8_e4m3 ? best.bf16_flops_per_second
+                                                         : best.f32_flops_per_second;
 }
 
 void fill(float* data, int64_t n) {
@@ -254,6 +255,96 @@ void bench_attention(Device& device, DType dtype, int64_t n_rows, int64_t positi
       [&] { return arithmetic_rate(device, DType::f32); }, work);
 }
 
+// Texts of n_rows tokens that look both ways, as encoders read them: their keys and values are put into
+// pages, then attended.
+void bench_texts(Device& device, DType dtype, int64_t n_texts, int64_t n_rows, int64_t n_head,
+                 int64_t head_dim) {
+  const std::string name = "attention " + std::string(dtype_name(dtype)) + " both ways " +
+                           std::to_string(n_texts) + "x" + std::to_string(n_rows) + ", " +
+                           std::to_string(n_head) + "x" + std::to_string(head_dim);
+  if (!is_wanted(name)) return;
+  AttentionShape shape{n_head, n_head, head_dim, -1, 1.0F / std::sqrt(static_cast<float>(head_dim))};
+  shape.kv_dtype = dtype;
+  shape.window_right = -1;
+  const int64_t n_pages = n_texts * page_count(n_rows), width = n_head * head_dim, n_all = n_texts * n_rows;
+  const int64_t page_bytes = shape.kv_layout().layer_bytes();
+  const Block cache =
+      device.memory().allocate(PoolKind::working, static_cast<uint64_t>(n_pages * page_bytes), "bench");
+  std::vector<std::byte*> pages;
+  for (int64_t i = 0; i < n_pages; ++i) pages.push_back(cache.as() + i * page_bytes);
+  std::vector<SequenceRows> rows;
+  for (int64_t i = 0; i < n_texts; ++i) {
+    rows.push_back({i * n_rows, n_rows, 0, pages.data() + i * page_count(n_rows), nullptr});
+  }
+  std::vector<float> qkv(static_cast<size_t>(n_all * 3 * width)), y(static_cast<size_t>(n_all * width));
+  fill(qkv.data(), static_cast<int64_t>(qkv.size()));
+  const auto append = [&] {
+    device.kernels().kv_append(device, rows, shape, qkv.data() + width, qkv.data() + 2 * width, 3 * width);
+  };
+  const auto attend = [&] {
+    device.kernels().attention(device, rows, shape, qkv.data(), 3 * width, y.data(), width);
+  };
+  const double flops = 4.0 * static_cast<double>(n_all * n_rows * width);
+  const DType rate = dtype == DType::f32 ? DType::f32 : DType::bf16;
+  append();
+  report(
+      device, name, "GFLOP_per_s", flops, 25, [&] { return arithmetic_rate(device, rate); }, attend);
+  report(
+      device, name + " with kv_append", "GFLOP_per_s", flops, 25,
+      [&] { return arithmetic_rate(device, rate); },
+      [&] {
+        append();
+        attend();
+      });
+}
+
+// What is done to rows between matrices, against the time of reading and writing them once: a plain copy.
+void bench_rows(Device& device, const std::string& what, int64_t n_rows, int64_t width,
+                const std::function<void(float* x, const float* weight)>& change) {
+  const std::string name = what + " " + std::to_string(n_rows) + "x" + std::to_string(width);
+  if (!is_wanted(name)) return;
+  const int64_t n = n_rows * width;
+  const Block rows =
+      device.memory().allocate(PoolKind::working, static_cast<uint64_t>(n) * 2 * sizeof(float), "bench");
+  std::vector<float> weight(static_cast<size_t>(width));
+  fill(rows.as<float>(), 2 * n);
+  fill(weight.data(), width);
+  const auto copy_rate = [&] {
+    double best = 0;
+    for (int pass = 0; pass < 9; ++pass) {
+      const double seconds = seconds_of([&] {
+        device.threads().parallel_for(n, 1 << 16, [&](int64_t begin, int64_t end) {
+          std::memcpy(rows.as<float>() + n + begin, rows.as<float>() + begin,
+                      static_cast<size_t>(end - begin) * sizeof(float));
+        });
+      });
+      best = std::max(best, 8.0 * static_cast<double>(n) / seconds);
+    }
+    return best;
+  };
+  report(device, name, "GB_per_s", 8.0 * static_cast<double>(n), 15, copy_rate,
+         [&] { change(rows.as<float>(), weight.data()); });
+}
+
+void bench_row_operations(Device& device) {
+  for (const auto& [n_rows, width] : {std::pair<int64_t, int64_t>{4096, 384}, {4096, 1024}, {8, 1024}}) {
+    bench_rows(device, "layer_norm", n_rows, width, [&](float* x, const float* weight) {
+      device.kernels().layer_norm(device, x, width, x, width, n_rows, width, 1e-12F, weight, weight);
+    });
+  }
+  for (const auto& [name, activation] :
+       {std::pair{"none", RowActivation::none}, std::pair{"relu", RowActivation::relu},
+        std::pair{"gelu", RowActivation::gelu}, std::pair{"gelu_tanh", RowActivation::gelu_tanh},
+        std::pair{"quick_gelu", RowActivation::quick_gelu}}) {
+    for (const auto& [n_rows, width] : {std::pair<int64_t, int64_t>{4096, 1536}, {512, 4096}, {8, 4096}}) {
+      bench_rows(device, std::string("bias_activation ") + name, n_rows, width,
+                 [&](float* x, const float* bias) {
+                   device.kernels().bias_activation(device, x, width, n_rows, width, bias, activation);
+                 });
+    }
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -270,7 +361,7 @@ int main(int argc, char** argv) {
       "\"f32_GFLOP_per_s\": %.1f, \"bf16_GFLOP_per_s\": %.1f}\n",
       device->isa().c_str(), device->threads().n_threads(), rates.read_bytes_per_second / 1e9,
       rates.f32_flops_per_second / 1e9, rates.bf16_flops_per_second / 1e9);
-  for (const DType dtype : {DType::i8, DType::bf16, DType::f32}) {
+  for (const DType dtype : {DType::i8, DType::f8_e4m3, DType::bf16, DType::f32}) {
     for (const auto& [n, k] :
          {std::pair<int64_t, int64_t>{1280, 5120}, {5120, 1280}, {3840, 1280}, {65536, 1280}}) {
       bench_one_row(*device, dtype, n, k);
@@ -285,6 +376,8 @@ int main(int argc, char** argv) {
   bench_pack(*device, DType::bf16, DType::bf16, 16384, 5120);
   bench_pack(*device, DType::f32, DType::bf16, 32768, 1280);
   bench_pack(*device, DType::f32, DType::f32, 32768, 1280);
+  bench_pack(*device, DType::f32, DType::i8, 32768, 1280);
+  bench_pack(*device, DType::f32, DType::f8_e4m3, 32768, 1280);
   for (const DType dtype : {DType::f32, DType::bf16, DType::i8}) {
     bench_attention(*device, dtype, 1, 1023, 10, 10);
     bench_attention(*device, dtype, 1, 2047, 20, 5);
@@ -294,5 +387,13 @@ int main(int argc, char** argv) {
     bench_attention(*device, dtype, 512, 1536, 10, 10);
     bench_attention(*device, dtype, 512, 0, 20, 5);
   }
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    for (const auto& [n_head, head_dim] : {std::pair<int64_t, int64_t>{12, 32}, {16, 64}}) {
+      bench_texts(*device, dtype, 32, 128, n_head, head_dim);
+      bench_texts(*device, dtype, 1, 8, n_head, head_dim);
+      bench_texts(*device, dtype, 1, 512, n_head, head_dim);
+    }
+  }
+  bench_row_operations(*device);
   return 0;
 }

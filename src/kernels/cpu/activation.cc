@@ -56,6 +56,16 @@ void scale_add(Device& device, float a, const float* x, float b, float* y, int64
   });
 }
 
+void multiply(Device& device, float* x, int64_t ldx, const float* factor, int64_t ldf, int64_t n_rows,
+              int64_t width) {
+  split_work(device, n_rows, rows_per_piece(width * 12), n_rows * width * 12,
+             [&](int64_t begin, int64_t end) {
+               for (int64_t row = begin; row < end; ++row) {
+                 for (int64_t i = 0; i < width; ++i) x[row * ldx + i] *= factor[row * ldf + i];
+               }
+             });
+}
+
 void bias_activation(Device& device, float* x, int64_t ldx, int64_t n_rows, int64_t width, const float* bias,
                      RowActivation activation) {
   split_work(device, n_rows, rows_per_piece(width * 8), n_rows * width * 8, [&](int64_t begin, int64_t end) {

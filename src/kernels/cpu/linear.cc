@@ -10,8 +10,22 @@ namespace nanochat::reference {
 
 namespace {
 
+// The same for f8_e4m3: sums over the codes' values, their scales last.
+void f8_panel_sums(const PackedMatrix& w, int64_t panel, const float* x, float* sums) {
+  const auto* codes = static_cast<const uint8_t*>(w.data);
+  for (int64_t lane = 0; lane < PackedMatrix::kPanel; ++lane) {
+    const int64_t row = panel * PackedMatrix::kPanel + lane;
+    float sum = 0.0F;
+    for (int64_t k = 0; k < w.k; ++k) {
+      sum += float_from_bf16(bf16_from_float(x[k])) * float_from_f8(codes[packed_index(w, row, k)]);
+    }
+    sums[lane] = *packed_scale(w, row) * sum;
+  }
+}
+
 // One row of x against one panel: 64 sums, each over ascending k.
 void panel_sums(const PackedMatrix& w, int64_t panel, const float* x, float* sums) {
+  if (w.dtype == DType::f8_e4m3) return f8_panel_sums(w, panel, x, sums);
   const int64_t first = packed_index(w, panel * PackedMatrix::kPanel, 0);
   for (int64_t lane = 0; lane < PackedMatrix::kPanel; ++lane) sums[lane] = 0.0F;
   for (int64_t k = 0; k < w.k; ++k) {

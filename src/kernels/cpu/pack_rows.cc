@@ -3,6 +3,7 @@
 
 #include "kernels/cpu/reference.h"
 #include "kernels/elements.h"
+#include "kernels/f8.h"
 #include "kernels/int8.h"
 #include "kernels/split_work.h"
 
@@ -16,6 +17,8 @@ void set_packed(const PackedMatrix& target, int64_t row, int64_t column, float v
     static_cast<uint16_t*>(target.data)[index] = bf16_from_float(value);
   } else if (target.dtype == DType::i8) {
     static_cast<uint8_t*>(target.data)[index] = static_cast<uint8_t>(static_cast<int32_t>(value) + 128);
+  } else if (target.dtype == DType::f8_e4m3) {
+    static_cast<uint8_t*>(target.data)[index] = f8_from_float(value);
   } else {
     static_cast<float*>(target.data)[index] = value;
   }
@@ -23,14 +26,14 @@ void set_packed(const PackedMatrix& target, int64_t row, int64_t column, float v
 
 void zero_row(const PackedMatrix& target, int64_t row) {
   for (int64_t column = 0; column < packed_columns(target); ++column) set_packed(target, row, column, 0.0F);
-  if (target.dtype == DType::i8) *packed_scale(target, row) = 0.0F;
+  if (has_scales(target.dtype)) *packed_scale(target, row) = 0.0F;
 }
 
 struct SourceRow {
   const void* data;
   DType dtype;
   int64_t first;       // element of data
-  const float* scale;  // of a row of i8
+  const float* scale;  // of a row of i8 or f8_e4m3
 };
 
 // Returns the first column that is not finite, or -1.
@@ -43,17 +46,16 @@ int64_t pack_row(const PackedMatrix& target, int64_t row, const SourceRow& sourc
     largest = std::max(largest, std::abs(value));
   }
   if (source.scale != nullptr && !is_stored_scale(*source.scale)) bad = 0;
-  if (target.dtype == DType::i8) {
-    *packed_scale(target, row) = source.scale != nullptr ? *source.scale : int8_scale(largest);
-  }
-  const float divisor = target.dtype == DType::i8 && source.scale == nullptr && bad < 0
-                            ? int8_divisor(int8_scale(largest))
-                            : 1.0F;
+  const bool is_scaled = has_scales(target.dtype);
+  const float scale = target.dtype == DType::i8 ? int8_scale(largest) : f8_scale(largest);
+  if (is_scaled) *packed_scale(target, row) = source.scale != nullptr ? *source.scale : scale;
+  const float divisor = is_scaled && source.scale == nullptr && bad < 0 ? int8_divisor(scale) : 1.0F;
   for (int64_t column = 0; column < packed_columns(target); ++column) {
     float value = column < target.k ? element_at(source.data, source.dtype, source.first + column) : 0.0F;
     if (target.dtype == DType::i8 && source.scale == nullptr) {
       value = bad < 0 ? std::clamp(std::nearbyint(value / divisor), -127.0F, 127.0F) : 0.0F;
     }
+    if (target.dtype == DType::f8_e4m3 && source.scale == nullptr) value = bad < 0 ? value / divisor : 0.0F;
     set_packed(target, row, column, value);
   }
   return bad;

@@ -30,6 +30,8 @@ void pool_rows(Device& device, std::span<const RowRange> ranges, const float* x,
 void relu2(Device& device, float* x, int64_t n);
 void swiglu(Device& device, const float* x, float* y, int64_t n_rows, int64_t width);
 void scale_add(Device& device, float a, const float* x, float b, float* y, int64_t n);
+void multiply(Device& device, float* x, int64_t ldx, const float* factor, int64_t ldf, int64_t n_rows,
+              int64_t width);
 void bias_activation(Device& device, float* x, int64_t ldx, int64_t n_rows, int64_t width, const float* bias,
                      RowActivation activation);
 void softcap(Device& device, float* x, int64_t n, float cap);

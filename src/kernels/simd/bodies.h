@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/f8.h"
 #include "kernels/int8.h"
 #include "tensor/activation.h"
 #include "tensor/dtype.h"
@@ -63,7 +64,7 @@ struct AppendTask {
 struct PackTask {
   const void* source;  // [n_rows, k]
   DType source_dtype;
-  const float* source_scales;  // of rows of i8
+  const float* source_scales;  // of rows of i8 or f8_e4m3
   DType target_dtype;
   int64_t first_row, n_rows, n, k;
   void* target;
@@ -92,8 +93,8 @@ struct ValueEmbeddingTask {
 };
 
 struct SimdBodies {
-  // linear. For weights of bf16 and i8: the bytes of a row of x as linear reads it, and rows begin..end made
-  // so. Then a rectangle of y.
+  // linear. For weights of bf16, i8 and f8_e4m3: the bytes of a row of x as linear reads it, and rows
+  // begin..end made so. Then a rectangle of y.
   int64_t (*prepared_row_bytes)(DType dtype, int64_t k);
   void (*prepare_rows)(DType dtype, const float* x, int64_t ldx, int64_t k, int64_t begin, int64_t end,
                        void* prepared);

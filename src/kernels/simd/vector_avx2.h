@@ -162,6 +162,21 @@ NANOCHAT_INLINE Floats odd_of_pairs(Words pairs) {
   return _mm256_castsi256_ps(_mm256_and_si256(pairs, _mm256_set1_epi32(static_cast<int>(0xffff0000U))));
 }
 
+// kLanes pairs of e4m3, times 2^-8: sign and the other bits of a code are those of an f16 with an exponent of
+// so much less.
+NANOCHAT_INLINE void load_f8_pairs(const void* from, Floats& even, Floats& odd) {
+  const __m128i pairs = _mm_loadu_si128(static_cast<const __m128i*>(from));
+  const __m128i used = _mm_set1_epi16(static_cast<short>(0xbf80));
+  even = _mm256_cvtph_ps(_mm_and_si128(_mm_srai_epi16(_mm_slli_epi16(pairs, 8), 1), used));
+  odd = _mm256_cvtph_ps(_mm_and_si128(_mm_srai_epi16(pairs, 1), used));
+}
+// The same as pairs of bf16.
+NANOCHAT_INLINE Words load_f8_as_bf16(const void* from) {
+  Floats even, odd;
+  load_f8_pairs(from, even, odd);
+  return pair_of(words_of(even), words_of(odd));
+}
+
 constexpr bool kHasBf16Dot = false;
 NANOCHAT_INLINE Floats bf16_dot(Words, uint32_t, Floats c) { return c; }
 

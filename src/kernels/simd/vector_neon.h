@@ -152,6 +152,23 @@ NANOCHAT_INLINE Floats odd_of_pairs(Words pairs) {
   return vreinterpretq_f32_u32(vandq_u32(pairs, vdupq_n_u32(0xffff0000U)));
 }
 
+// kLanes pairs of e4m3, times 2^-8: sign and the other bits of a code are those of an f16 with an exponent of
+// so much less.
+NANOCHAT_INLINE Floats widened_f8(int16x4_t halves) {
+  return vcvt_f32_f16(vreinterpret_f16_u16(vand_u16(vreinterpret_u16_s16(halves), vdup_n_u16(0xbf80))));
+}
+NANOCHAT_INLINE void load_f8_pairs(const void* from, Floats& even, Floats& odd) {
+  const int16x4_t pairs = vreinterpret_s16_u8(vld1_u8(static_cast<const uint8_t*>(from)));
+  even = widened_f8(vshr_n_s16(vshl_n_s16(pairs, 8), 1));
+  odd = widened_f8(vshr_n_s16(pairs, 1));
+}
+// The same as pairs of bf16.
+NANOCHAT_INLINE Words load_f8_as_bf16(const void* from) {
+  Floats even, odd;
+  load_f8_pairs(from, even, odd);
+  return pair_of(words_of(even), words_of(odd));
+}
+
 #if defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
 constexpr bool kHasBf16Dot = true;
 // c + the products of both halves, the pair of x being the same for all lanes.

@@ -7,6 +7,7 @@ class Linear : public EveryIsa {};
 NANOCHAT_ON_EVERY_ISA(Linear);
 
 constexpr float kUntouched = 12345.0F;
+constexpr DType kTypes[] = {DType::f32, DType::bf16, DType::i8, DType::f8_e4m3};
 
 struct Problem {
   DType dtype;
@@ -77,7 +78,7 @@ TEST_P(Linear, AgreesWhenRowsColumnsAndTermsSpanManyBlocks) {
 }
 
 TEST_P(Linear, ARowHasTheSameBitsAloneAndAmongOthers) {
-  for (const DType dtype : {DType::f32, DType::bf16, DType::i8}) {
+  for (const DType dtype : kTypes) {
     for (const int64_t k : {37, 700, 4133}) {
       Problem all = make_problem(dtype, 200, k, 133);
       const Packed w(device(), dtype, all.n, k, all.w);
@@ -97,7 +98,7 @@ TEST_P(Linear, ARowHasTheSameBitsAloneAndAmongOthers) {
 }
 
 TEST_P(Linear, EveryNumberOfThreadsGivesTheSameBits) {
-  for (const DType dtype : {DType::f32, DType::bf16, DType::i8}) {
+  for (const DType dtype : kTypes) {
     for (const int64_t m : {1, 40}) {
       const Problem problem = make_problem(dtype, 1300, 700, m);
       std::vector<float> first;
@@ -114,7 +115,7 @@ TEST_P(Linear, EveryNumberOfThreadsGivesTheSameBits) {
 }
 
 TEST_P(Linear, AddPutsTheSumOntoWhatIsThere) {
-  for (const DType dtype : {DType::f32, DType::bf16, DType::i8}) {
+  for (const DType dtype : kTypes) {
     for (const int64_t m : {1, 9}) {
       const Problem problem = make_problem(dtype, 70, 2600, m);
       const Packed w(device(), dtype, problem.n, problem.k, problem.w);
@@ -129,7 +130,7 @@ TEST_P(Linear, AddPutsTheSumOntoWhatIsThere) {
 }
 
 TEST_P(Linear, RowsMayBeFartherApartThanTheyAreLongAndNothingElseIsWritten) {
-  for (const DType dtype : {DType::f32, DType::bf16, DType::i8}) {
+  for (const DType dtype : kTypes) {
     const Problem problem = make_problem(dtype, 70, 33, 8);
     const Packed w(device(), dtype, problem.n, problem.k, problem.w);
     const std::vector<float> dense = run(device(), problem, w.matrix());

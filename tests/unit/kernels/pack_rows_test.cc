@@ -16,7 +16,7 @@ NANOCHAT_ON_EVERY_ISA(FindNotFinite);
 
 constexpr DType kSources[] = {DType::f32, DType::bf16, DType::f16};
 constexpr DType kTargets[] = {DType::f32, DType::bf16};
-constexpr DType kAllTargets[] = {DType::f32, DType::bf16, DType::i8};
+constexpr DType kAllTargets[] = {DType::f32, DType::bf16, DType::i8, DType::f8_e4m3};
 
 // A target full of ones bits, so that what nobody wrote shows.
 struct Target {

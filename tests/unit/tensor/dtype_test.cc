@@ -1,7 +1,9 @@
 #include "tensor/dtype.h"
 
 #include <cmath>
+#include <fstream>
 #include <limits>
+#include <string>
 
 #include <gtest/gtest.h>
 
@@ -51,6 +53,35 @@ TEST(Bf16, EveryPatternHasTheValueOfItsDefinition) {
     expect_same(value_of(static_cast<uint16_t>(bits), 8, 7), float_from_bf16(static_cast<uint16_t>(bits)),
                 bits);
   }
+}
+
+// Made by PyTorch: tests/tools/make_f8_cases.py.
+TEST(F8, CodesAndFloatsBecomeWhatPyTorchMakesOfThem) {
+  std::ifstream file(NANOCHAT_TEST_DATA "/dtype/f8_e4m3.txt");
+  std::string kind, first, second;
+  int n_codes = 0, n_floats = 0;
+  while (file >> kind >> first >> second) {
+    const auto a = static_cast<uint32_t>(std::stoul(first, nullptr, 16));
+    const auto b = static_cast<uint32_t>(std::stoul(second, nullptr, 16));
+    if (kind == "code") {
+      const float value = float_from_f8(static_cast<uint8_t>(a));
+      const auto expected = std::bit_cast<float>(b);
+      EXPECT_TRUE(std::isnan(expected) ? std::isnan(value) : std::bit_cast<uint32_t>(value) == b) << first;
+      ++n_codes;
+    } else {
+      EXPECT_EQ(f8_from_float(std::bit_cast<float>(a)), b) << first;
+      ++n_floats;
+    }
+  }
+  EXPECT_EQ(n_codes, 256);
+  EXPECT_GT(n_floats, 1000);
+}
+
+TEST(F8, NumbersTooLargeSaturateAndNotANumberStays) {
+  EXPECT_EQ(f8_from_float(INFINITY), 0x7e);
+  EXPECT_EQ(f8_from_float(-INFINITY), 0xfe);
+  EXPECT_EQ(f8_from_float(480.0F), 0x7e);
+  EXPECT_EQ(f8_from_float(NAN) & 0x7f, 0x7f);
 }
 
 TEST(F16, EveryPatternHasTheValueOfItsDefinition) {
