@@ -1,6 +1,7 @@
 #include "tokenizer/bpe_merges.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <tuple>
 
@@ -19,6 +20,10 @@ struct SymbolPairs {
   PairMerge of_symbols(size_t left) const { return merges.find(symbols[left], symbols[left + 1]); }
   PairMerge of_tokens(MergeToken left, MergeToken right, size_t /*end*/) const {
     return merges.find(left.id, right.id);
+  }
+  std::array<PairMerge, 2> of_both(MergeToken left, MergeToken middle, MergeToken right,
+                                   size_t /*end*/) const {
+    return {merges.find(left.id, middle.id), merges.find(middle.id, right.id)};
   }
 };
 

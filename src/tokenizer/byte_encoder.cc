@@ -25,6 +25,18 @@ struct ByteEncoder::RankedPairs {
         encoder.vocabulary_.find_rare(piece.substr(left.first, end - left.first), readable_end);
     return {id, id};
   }
+  // The memory answers for both at once.
+  std::array<PairMerge, 2> of_both(MergeToken left, MergeToken middle, MergeToken right, size_t end) const {
+    const std::string_view first = piece.substr(left.first, right.first - left.first);
+    const std::string_view second = piece.substr(middle.first, end - middle.first);
+    const uint64_t first_key = Vocabulary::text_key(first, readable_end);
+    const uint64_t second_key = Vocabulary::text_key(second, readable_end);
+    encoder.vocabulary_.prefetch(first, first_key);
+    encoder.vocabulary_.prefetch(second, second_key);
+    const TokenId first_id = encoder.vocabulary_.find_rare_by_key(first, first_key);
+    const TokenId second_id = encoder.vocabulary_.find_rare_by_key(second, second_key);
+    return {{{first_id, first_id}, {second_id, second_id}}};
+  }
 };
 
 struct ByteEncoder::ListedPairs {
@@ -38,6 +50,10 @@ struct ByteEncoder::ListedPairs {
   }
   PairMerge of_tokens(MergeToken left, MergeToken right, size_t /*end*/) const {
     return encoder.merges_.find(left.id, right.id);
+  }
+  std::array<PairMerge, 2> of_both(MergeToken left, MergeToken middle, MergeToken right,
+                                   size_t /*end*/) const {
+    return {encoder.merges_.find(left.id, middle.id), encoder.merges_.find(middle.id, right.id)};
   }
 };
 

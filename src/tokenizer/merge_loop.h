@@ -5,6 +5,7 @@
 //   TokenId symbol(i)                           the tokens to begin with
 //   PairMerge of_symbols(i)                     of the symbols i and i + 1
 //   PairMerge of_tokens(left, right, end)       of two neighbours, the right one ending before symbol `end`
+//   array<PairMerge, 2> of_both(left, middle, right, end)   of three: the first two, and the last two
 // and where the tokens go:
 //   void add(MergeToken, size_t end)
 //   Mark mark(); void rewind(Mark)              takes back all that was added since
@@ -86,13 +87,19 @@ class FlatMerge {
     ids_[left] = results_[left];
     next_[left] = static_cast<uint8_t>(after);
     keys_[right] = kNone;
-    if (after < n_) {
-      previous_[after] = static_cast<uint8_t>(left);
-      look_up(left);
-    } else {
-      keys_[left] = kNone;
+    if (after < n_) previous_[after] = static_cast<uint8_t>(left);
+    PairMerge with_next = kNoMerge;
+    if (left > 0 && after < n_) {
+      const size_t before = previous_[left];
+      const auto both = pairs_.of_both(token(before), token(left), token(after), begin_ + next_[after]);
+      set(before, both[0]);
+      with_next = both[1];
+    } else if (left > 0) {
+      look_up(previous_[left]);
+    } else if (after < n_) {
+      with_next = pairs_.of_tokens(token(left), token(after), begin_ + next_[after]);
     }
-    if (left > 0) look_up(previous_[left]);
+    set(left, with_next);
   }
 
   const Pairs& pairs_;

@@ -74,7 +74,9 @@ class Vocabulary {
   // them.
   TokenId find_rare(std::string_view text, const char* readable_end) const {
     if (text.empty()) return -1;
-    const uint64_t key = text_key(text, readable_end);
+    return find_rare_by_key(text, text_key(text, readable_end));
+  }
+  TokenId find_rare_by_key(std::string_view text, uint64_t key) const {
     const size_t bit = spread(key, text.size()) >> filter_shift_;
     return (filter_[bit / 64] >> bit % 64 & 1) != 0 ? find_by_key(text, key) : -1;
   }
