@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "model_choice.h"
@@ -77,5 +78,8 @@ void report(BenchJson facts, const Speed& speed, const Bench& bench, const nanoc
 
 // nanochat bench batch
 void run_batch(const Bench& bench);
+
+// nanochat bench tokenizer
+void add_bench_tokenizer(CLI::App& group);
 
 }  // namespace nanochat::cli

@@ -1,5 +1,5 @@
-// nanochat bench decode | prefill | load | batch: speed against what this machine can do, measured in the
-// same run.
+// nanochat bench decode | prefill | load | batch | tokenizer: speed against what this machine can do,
+// measured in the same run.
 #include <algorithm>
 #include <filesystem>
 #include <memory>
@@ -200,6 +200,7 @@ void add_bench_commands(CLI::App& app) {
   add_bench(*group, "prefill", "A prompt in one call", run_prefill);
   add_bench(*group, "load", "Loading from the page cache", run_load);
   add_bench(*group, "batch", "Many sessions at once", run_batch);
+  add_bench_tokenizer(*group);
 }
 
 }  // namespace nanochat::cli
