@@ -88,8 +88,7 @@ static void test_similarities_name_lengths_that_differ(void) {
              "0");
   CHECK_STATUS(nanochat_similarity_maxsim(rows, 3, a, 2, 2, &similarity, &error), NANOCHAT_STATUS_INVALID_ARGUMENT);
   const uint8_t byte = 1;
-  CHECK_SAYS(nanochat_similarity_hamming(&byte, 1, &byte, 1, 9, &similarity, &error), NANOCHAT_STATUS_INVALID_ARGUMENT,
-             "", "");
+  CHECK_STATUS(nanochat_similarity_hamming(&byte, 1, &byte, 1, 9, &similarity, &error), NANOCHAT_STATUS_INVALID_ARGUMENT);
   CHECK(similarity == 9);
 }
 

@@ -20,13 +20,14 @@ static inline struct tensor read_tensor(const char *path, const char *name) {
   FILE *file = fopen(path, "rb");
   char *header = NULL;
   const char *at = NULL;
-  snprintf(key, sizeof key, "\"%s\":{", name);
+  snprintf(key, sizeof key, "\"%s\"", name);
   if (file != NULL && fread(&header_size, 8, 1, file) == 1 && header_size < 1 << 20) {
     header = calloc(1, (size_t)header_size + 1);
     if (header != NULL && fread(header, 1, (size_t)header_size, file) == header_size) at = strstr(header, key);
   }
-  if (at != NULL) at = strstr(at, "\"data_offsets\":[");
-  if (at == NULL || sscanf(at, "\"data_offsets\":[%lu,%lu]", &begin, &end) != 2) {
+  if (at != NULL) at = strstr(at, "\"data_offsets\"");
+  if (at != NULL) at = strchr(at, '[');
+  if (at == NULL || sscanf(at, "[%lu ,%lu", &begin, &end) != 2) {
     fprintf(stderr, "%s: no tensor %s\n", path, name);
     exit(1);
   }
