@@ -66,7 +66,7 @@ TEST_P(SentencePiece, SpansLieInTheText) {
   }
 }
 
-// Written as tokenizer.json it has the library's own parts, which differ in rare characters and in ties.
+// Written as tokenizer.json it has the library's own parts, which differ in rare characters.
 TEST_P(SentencePiece, StaysTheSameForPlainTextThroughToJson) {
   const auto again = parse_tokenizer_json(tokenizer_->to_json(), "written.json");
   for (const char* text : {"Hello world", "  two   spaces ", "It is the time, and so it was.", "", " "}) {
