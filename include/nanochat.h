@@ -1,7 +1,7 @@
 /* nanochat.h: load, run and train language models. The whole public interface of libnanochat.
  *
  * Read in order: version, status and error, text and cancel, runtime, tokenizer, model, session, generation,
- * scheduler, embeddings.
+ * scheduler, embeddings, similarity, fusion.
  *
  * Rules that hold for every function
  *   - No output, no exit, no abort, no global state, no environment variable except NANOCHAT_CPU, which
@@ -60,12 +60,17 @@ typedef struct nanochat_text nanochat_text;
 typedef struct nanochat_cancel nanochat_cancel;
 typedef struct nanochat_runtime nanochat_runtime;
 typedef struct nanochat_tokenizer nanochat_tokenizer;
+typedef struct nanochat_encoding nanochat_encoding;
+typedef struct nanochat_text_encoder nanochat_text_encoder;
+typedef struct nanochat_text_decoder nanochat_text_decoder;
 typedef struct nanochat_model nanochat_model;
 typedef struct nanochat_session nanochat_session;
 typedef struct nanochat_generation nanochat_generation;
 typedef struct nanochat_scheduler nanochat_scheduler;
 typedef struct nanochat_request nanochat_request;
 typedef struct nanochat_embeddings nanochat_embeddings;
+typedef struct nanochat_projection nanochat_projection;
+typedef struct nanochat_fusion nanochat_fusion;
 
 /* The version of the library that is running, as NANOCHAT_VERSION_NUMBER and NANOCHAT_VERSION_STRING.
  * Thread-safe. Since 0.1. */
@@ -338,8 +343,10 @@ typedef struct nanochat_tokenizer_options {
 #define NANOCHAT_TOKENIZER_OPTIONS_INIT { sizeof(nanochat_tokenizer_options), NULL, NULL, 0, 0, 0 }
 NANOCHAT_API void nanochat_tokenizer_options_init(nanochat_tokenizer_options *options, size_t size);
 
-/* Loads a tokenizer: a Hugging Face tokenizer.json (byte-level BPE, SentencePiece-like BPE), a tiktoken rank file
- * (name ends in .tiktoken), or a directory that holds a tokenizer.json.
+/* Loads a tokenizer: a Hugging Face tokenizer.json (BPE, WordPiece, Unigram, WordLevel), a SentencePiece model
+ * (Unigram, BPE), a BERT vocab.txt (with the tokenizer_config.json beside it, if there is one), a tiktoken rank file
+ * (name ends in .tiktoken), or a directory that holds tokenizer.json, tokenizer.model, spiece.model,
+ * sentencepiece.bpe.model or vocab.txt, looked for in this order.
  * A part of the file that would change ids and is not supported is refused by name.
  * Statuses: INVALID_ARGUMENT, FILE_NOT_FOUND, FILE_IO, FORMAT_INVALID, FORMAT_UNSUPPORTED, OUT_OF_MEMORY.
  * Thread-safe. Since 0.1. */
@@ -392,6 +399,123 @@ NANOCHAT_API nanochat_status nanochat_tokenizer_count(const nanochat_tokenizer *
 NANOCHAT_API nanochat_status nanochat_tokenizer_decode(const nanochat_tokenizer *tokenizer, const int32_t *ids,
                                                        size_t n_ids, int32_t skip_specials,
                                                        nanochat_text **out_text, nanochat_error **error);
+
+enum nanochat_truncation_values {
+  NANOCHAT_TRUNCATION_NONE = 0, /* a text of more than max_tokens is an error */
+  NANOCHAT_TRUNCATION_KEEP_START = 1,
+  NANOCHAT_TRUNCATION_KEEP_END = 2,
+  NANOCHAT_TRUNCATION_AS_FILE = 3 /* as the tokenizer.json says; max_tokens, if not 0, takes the place of its length */
+};
+
+enum nanochat_padding_values {
+  NANOCHAT_PADDING_NONE = 0,
+  NANOCHAT_PADDING_LONGEST = 1,       /* to the longest text of the batch */
+  NANOCHAT_PADDING_TO_MAX_TOKENS = 2, /* to max_tokens */
+  NANOCHAT_PADDING_AS_FILE = 3        /* as the tokenizer.json says; none if it does not */
+};
+
+typedef struct nanochat_encode_options {
+  size_t struct_size;
+  size_t max_tokens; /* of one text, what is put around it included; 0: any number */
+  const char *const *allowed_specials; /* recognise these special tokens in the texts and no others */
+  size_t n_allowed_specials;
+  nanochat_progress_callback progress; /* stage "encode", in texts */
+  void *progress_user_data;
+  const nanochat_cancel *cancel;
+  uint32_t flags;       /* NANOCHAT_ENCODE_* joined with |; not SPECIALS_IN_TEXT with allowed_specials */
+  int32_t truncation;   /* enum nanochat_truncation_values; what is put around a text is never cut off */
+  int32_t padding;      /* enum nanochat_padding_values */
+  int32_t want_offsets; /* not 0: nanochat_encoding_offsets() has something to give */
+} nanochat_encode_options;
+
+#define NANOCHAT_ENCODE_OPTIONS_INIT { sizeof(nanochat_encode_options), 0, NULL, 0, NULL, NULL, NULL, 0, 0, 0, 0 }
+NANOCHAT_API void nanochat_encode_options_init(nanochat_encode_options *options, size_t size);
+
+/* Encodes many texts at once, on the threads of the tokenizer's runtime. The result does not depend on how many there
+ * are. Padding goes where the tokenizer.json says, else to the end; its token is the file's, else [PAD] or <pad>.
+ *
+ * texts         n_texts texts, any bytes
+ * sizes         of each text; NULL: all end at their NUL byte
+ * options       NULL for defaults
+ * out_encoding  receives the result; the caller owns it, release with nanochat_encoding_free()
+ *
+ * Statuses: INVALID_ARGUMENT (also lengths that leave no room for what is put around a text, an allowed special token
+ * that there is not, padding without a token for it), OUT_OF_RANGE (naming the text that is too long), CANCELLED,
+ * OUT_OF_MEMORY. On failure *out_encoding is untouched. Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_tokenizer_encode_batch(const nanochat_tokenizer *tokenizer,
+                                                             const char *const *texts, const size_t *sizes,
+                                                             size_t n_texts, const nanochat_encode_options *options,
+                                                             nanochat_encoding **out_encoding, nanochat_error **error);
+NANOCHAT_API void nanochat_encoding_free(nanochat_encoding *encoding);
+
+/* What a batch gave, for the text of this number: the arrays live as long as the encoding, *out_n (may be NULL) is the
+ * number of its ids, padding included. offsets has two numbers for each id: the text's bytes [begin, end) that it
+ * stands for, 0 and 0 if it stands for none; NULL unless options.want_offsets was set. attention_mask is 1 for a token
+ * and 0 for padding. A number that is none gives NULL and 0. size is the number of texts; NULL gives 0. Thread-safe.
+ * Since 0.1. */
+NANOCHAT_API size_t nanochat_encoding_size(const nanochat_encoding *encoding);
+NANOCHAT_API const int32_t *nanochat_encoding_ids(const nanochat_encoding *encoding, size_t text, size_t *out_n);
+NANOCHAT_API const size_t *nanochat_encoding_offsets(const nanochat_encoding *encoding, size_t text, size_t *out_n);
+NANOCHAT_API const uint8_t *nanochat_encoding_attention_mask(const nanochat_encoding *encoding, size_t text,
+                                                             size_t *out_n);
+
+/* Encodes a text that grows at its end, such as one that is being typed or received.
+ *
+ * flags        NANOCHAT_ENCODE_* joined with |
+ * out_encoder  receives the encoder; the caller owns it, release with nanochat_text_encoder_free()
+ *
+ * Statuses: INVALID_ARGUMENT, OUT_OF_MEMORY. Thread-safe; the encoder is for one thread at a time. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_text_encoder_create(const nanochat_tokenizer *tokenizer, uint32_t flags,
+                                                          nanochat_text_encoder **out_encoder, nanochat_error **error);
+NANOCHAT_API void nanochat_text_encoder_free(nanochat_text_encoder *encoder);
+
+/* Puts bytes at the end of the text; they may end inside a character. On failure the text is as it was.
+ * Statuses: INVALID_ARGUMENT, OUT_OF_MEMORY. One thread at a time. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_text_encoder_append(nanochat_text_encoder *encoder, const char *text, size_t size,
+                                                          nanochat_error **error);
+
+/* The ids of all text so far: what nanochat_tokenizer_encode() gives for it.
+ *
+ * out_ids      receives the ids, which live until the next call with this encoder
+ * out_n        receives their number
+ * out_n_final  NULL, or receives how many of them can never change, whatever text comes
+ *
+ * With a plain byte-level BPE (GPT-2, tiktoken, nanochat) and no special tokens looked for, the time taken is that of
+ * the text which is not final; *out_n_final never shrinks. With any other tokenizer all text is encoded again, and
+ * *out_n_final is 0.
+ * Statuses: INVALID_ARGUMENT, OUT_OF_MEMORY. One thread at a time. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_text_encoder_ids(nanochat_text_encoder *encoder, const int32_t **out_ids,
+                                                       size_t *out_n, size_t *out_n_final, nanochat_error **error);
+
+typedef struct nanochat_text_decoder_options {
+  size_t struct_size;
+  int32_t skip_specials; /* not 0: special tokens give nothing */
+  int32_t exact_bytes;   /* not 0: each token's bytes at once; else whole characters, U+FFFD for what is none */
+} nanochat_text_decoder_options;
+
+#define NANOCHAT_TEXT_DECODER_OPTIONS_INIT { sizeof(nanochat_text_decoder_options), 0, 0 }
+NANOCHAT_API void nanochat_text_decoder_options_init(nanochat_text_decoder_options *options, size_t size);
+
+/* Decodes tokens as they come. All pieces together are what nanochat_tokenizer_decode() gives for all tokens.
+ *
+ * options      NULL for defaults
+ * out_decoder  receives the decoder; the caller owns it, release with nanochat_text_decoder_free()
+ *
+ * Statuses: INVALID_ARGUMENT, OUT_OF_MEMORY. Thread-safe; the decoder is for one thread at a time. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_text_decoder_create(const nanochat_tokenizer *tokenizer,
+                                                          const nanochat_text_decoder_options *options,
+                                                          nanochat_text_decoder **out_decoder, nanochat_error **error);
+NANOCHAT_API void nanochat_text_decoder_free(nanochat_text_decoder *decoder);
+
+/* The text that became certain with these tokens; *out_text ends with a NUL byte that *out_size does not count, and
+ * lives until the next call with this decoder. finish gives what was held back, and makes the decoder ready for another
+ * text. On failure no token was taken.
+ * Statuses: INVALID_ARGUMENT, OUT_OF_RANGE (an id without a token), OUT_OF_MEMORY. One thread at a time. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_text_decoder_push(nanochat_text_decoder *decoder, const int32_t *ids,
+                                                        size_t n_ids, const char **out_text, size_t *out_size,
+                                                        nanochat_error **error);
+NANOCHAT_API nanochat_status nanochat_text_decoder_finish(nanochat_text_decoder *decoder, const char **out_text,
+                                                          size_t *out_size, nanochat_error **error);
 
 /* Writes a tokenizer.json that Hugging Face tokenizers reads and encodes identically with. Crash-safe.
  * Statuses: INVALID_ARGUMENT, FILE_IO, OUT_OF_MEMORY. Thread-safe. Since 0.1. */
@@ -458,8 +582,8 @@ typedef int32_t (*nanochat_document_callback)(const char **text, size_t *size, v
  * memory_limit covers the documents under way, the table of different pieces, what writing and reading it takes, and the
  * merging; not the runtime, the callback's own text, and the tokenizer that comes out. Pieces beyond it wait in temporary
  * files, which have no name and vanish with the call, also when the process is killed. The merges are the same. To merge,
- * all different pieces must be in memory: at least 4 bytes for each of their bytes and 12 for each piece, and room for the
- * most frequent pairs; if that is above the limit, the status is WORKING_MEMORY_EXHAUSTED and the message names what is
+ * all different pieces must be in memory: 5 bytes for each of their bytes, 12 for each piece, 60 for each token of the
+ * vocabulary, and room for the places of the most frequent pair; if that is above the limit, the status is WORKING_MEMORY_EXHAUSTED and the message names what is
  * needed and what is allowed.
  *
  * Statuses: INVALID_ARGUMENT, CANCELLED, FILE_NOT_FOUND and FILE_IO (the spill directory, before any document is asked
@@ -516,7 +640,14 @@ enum nanochat_weight_values {
   NANOCHAT_WEIGHTS_AS_STORED = 0, /* f32 and int8 stay; bf16 and f16 become bf16 */
   NANOCHAT_WEIGHTS_F32 = 1,
   NANOCHAT_WEIGHTS_BF16 = 2,
-  NANOCHAT_WEIGHTS_INT8 = 3 /* matrices as int8 with one scale per output, embedding tables as bf16 */
+  NANOCHAT_WEIGHTS_INT8 = 3, /* matrices as int8 with one scale per output, embedding tables as bf16 */
+  NANOCHAT_WEIGHTS_FP8 = 4   /* matrices as e4m3 with one scale per output, embedding tables as bf16; encoders and fusions */
+};
+
+/* What a model is, and so which calls it takes. A call that it does not take is UNSUPPORTED and names the kind. */
+enum nanochat_model_kind_values {
+  NANOCHAT_MODEL_DECODER = 1, /* sessions, generations, schedulers, nanochat_embed() */
+  NANOCHAT_MODEL_ENCODER = 2  /* nanochat_embed() and its relatives; not saved, exported or quantised after the load */
 };
 
 typedef struct nanochat_model_options {
@@ -526,9 +657,11 @@ typedef struct nanochat_model_options {
   const nanochat_cancel *cancel;
   int32_t weights; /* enum nanochat_weight_values */
   int32_t reserved;
+  int32_t pooler; /* not 0: load BERT's pooler too, for NANOCHAT_POOLING_POOLER; INVALID_ARGUMENT for a model that has none */
+  int32_t reserved2;
 } nanochat_model_options;
 
-#define NANOCHAT_MODEL_OPTIONS_INIT { sizeof(nanochat_model_options), NULL, NULL, NULL, 0, 0 }
+#define NANOCHAT_MODEL_OPTIONS_INIT { sizeof(nanochat_model_options), NULL, NULL, NULL, 0, 0, 0, 0 }
 NANOCHAT_API void nanochat_model_options_init(nanochat_model_options *options, size_t size);
 
 typedef struct nanochat_model_plan_info {
@@ -551,7 +684,10 @@ NANOCHAT_API nanochat_status nanochat_model_plan(const nanochat_runtime *runtime
 /* Loads a model directory and makes it ready to run.
  *
  * runtime    used concurrently by other threads without harm
- * path       directory with config.json and *.safetensors, UTF-8: nanochat's own form, or Hugging Face `nanochat`, `llama`
+ * path       directory with config.json and *.safetensors, UTF-8. Decoders: nanochat's own form, or Hugging Face `nanochat`,
+ *            `llama`. Encoders: Hugging Face `bert`, `roberta`, `xlm-roberta`, `camembert`, `longformer`, `t5` (its encoder),
+ *            `codet5p_embedding`, `clip`, also as a directory of sentence-transformers (modules.json: pooling, dense layers,
+ *            normalisation). nanochat_model_info.kind says which it became
  * options    NULL for defaults
  * out_model  receives the model; the caller owns it, release with nanochat_model_free()
  * error      NULL, or receives an owned error on failure
@@ -569,7 +705,9 @@ NANOCHAT_API nanochat_status nanochat_model_load(const nanochat_runtime *runtime
 
 /* Makes a model with seeded random weights, for benchmarks and tests.
  *
- * shape   "v0-d20" (generation V0, depth 20; v0, v1 or llama, depth 1..256), or a config.json as text (starts with '{')
+ * shape   "v0-d20" (generation V0, depth 20; v0, v1 or llama, depth 1..256), the name of an encoder's shape ("minilm-l6",
+ *         "bert-base", "e5-large", "splade-base", "colbert-base", "longformer-base", "codet5p-110m", "clip-vit-l14"), or a
+ *         config.json of either kind as text (starts with '{')
  *
  * Statuses: INVALID_ARGUMENT, CONFIG_INVALID, BUDGET_EXCEEDED, OUT_OF_MEMORY, CANCELLED. Thread-safe. Since 0.1. */
 NANOCHAT_API nanochat_status nanochat_model_create_random(const nanochat_runtime *runtime, const char *shape,
@@ -592,7 +730,17 @@ typedef struct nanochat_model_info {
   int64_t n_embd;
   double load_seconds;
   int32_t bos_token; /* -1: none stated */
-  int32_t weights;   /* NANOCHAT_WEIGHTS_F32, _BF16 or _INT8 */
+  int32_t weights;   /* NANOCHAT_WEIGHTS_F32, _BF16, _INT8 or _FP8 */
+  int32_t kind;      /* enum nanochat_model_kind_values; of an encoder, what is said of decoded tokens is 0 */
+  int32_t pooling;   /* what NANOCHAT_POOLING_DEFAULT stands for; 0: something of the model's own, such as CLIP's end of text */
+  int64_t embedding_width; /* floats of a row by default; of a sparse model its vocabulary */
+  int64_t max_tokens;      /* of a text by default: at most sequence_len; 0: takes no texts */
+  int64_t image_size;      /* images become squares of so many pixels a side; 0: takes no images */
+  uint64_t flops_per_token;  /* of a text's tokens; of an image's patches if it takes no texts; attention comes on top */
+  int32_t is_normalized;     /* vectors have length 1 by default */
+  int32_t has_sparse;        /* nanochat_embed_sparse() */
+  int32_t has_token_vectors; /* made for a row for each token: ColBERT */
+  int32_t has_pooler;        /* loaded */
 } nanochat_model_info;
 
 /* Fills `info`; the caller sets info->struct_size. Statuses: INVALID_ARGUMENT. Thread-safe. Since 0.1. */
@@ -1033,47 +1181,74 @@ NANOCHAT_API nanochat_status nanochat_scheduler_describe(const nanochat_schedule
                                                          nanochat_error **error);
 
 /* ======================================================================================================== *
- * Embeddings: texts to vectors
+ * Embeddings: texts, images, times to vectors
  * ======================================================================================================== */
 
 enum nanochat_pooling_values {
-  NANOCHAT_POOLING_DEFAULT = 0, /* mean */
+  NANOCHAT_POOLING_DEFAULT = 0, /* as the model's files say; of a decoder, and where they say nothing: mean */
   NANOCHAT_POOLING_MEAN = 1,    /* one row for each input: the mean over its tokens */
   NANOCHAT_POOLING_LAST = 2,    /* one row for each input: its last token's */
-  NANOCHAT_POOLING_NONE = 3     /* a row for each token */
+  NANOCHAT_POOLING_NONE = 3,    /* a row for each token */
+  NANOCHAT_POOLING_CLS = 4,     /* one row for each input: its first token's; from here on encoders only */
+  NANOCHAT_POOLING_MAX = 5,     /* one row for each input: of each value the largest over its tokens */
+  NANOCHAT_POOLING_POOLER = 6   /* BERT's: a matrix and tanh over the first token; see nanochat_model_options.pooler */
 };
 
 enum nanochat_normalization_values {
-  NANOCHAT_NORMALIZATION_DEFAULT = 0, /* every row to length 1 (L2) */
-  NANOCHAT_NORMALIZATION_L2 = 1,
+  NANOCHAT_NORMALIZATION_DEFAULT = 0, /* as the model's files say; of a decoder: L2 */
+  NANOCHAT_NORMALIZATION_L2 = 1,      /* every row to length 1; a row of zeros stays */
   NANOCHAT_NORMALIZATION_NONE = 2
+};
+
+/* What a text is to a model of late interaction (ColBERT). Needs an encoder with a row for each token. */
+enum nanochat_role_values {
+  NANOCHAT_ROLE_NONE = 0,
+  NANOCHAT_ROLE_QUERY = 1,   /* a marker behind the first token, filled up with masks to query_length rows */
+  NANOCHAT_ROLE_DOCUMENT = 2 /* a marker behind the first token; tokens of punctuation give no row */
 };
 
 typedef struct nanochat_embed_options {
   size_t struct_size;
-  nanochat_progress_callback progress; /* stages "embed", in inputs, and "forward" within long ones */
+  nanochat_progress_callback progress; /* stage "embed", in inputs; of decoders also "forward" within long ones */
   void *progress_user_data;
   const nanochat_cancel *cancel;
   int32_t pooling;       /* enum nanochat_pooling_values */
   int32_t normalization; /* enum nanochat_normalization_values */
-  int32_t truncate;      /* not 0: inputs longer than the model's context lose their end; 0: they are refused */
+  int32_t truncate;      /* not 0: inputs that are too long lose their end, a text's closing tokens stay; 0: they are refused */
   int32_t reserved;
+  const char *prefix;    /* put before each text as it is, such as "query: "; ends with a NUL byte; NULL: nothing. Not before
+                            token lists */
+  int64_t max_tokens;    /* of an input; 0: as the model's files say (nanochat_model_info.max_tokens) */
+  int64_t global_tokens; /* Longformer: so many first tokens see and are seen by all; 0: as its files say; -1: none */
+  int32_t role;          /* enum nanochat_role_values; what follows is for a role */
+  int32_t query_length;  /* tokens of a query; 0: 32 */
+  int32_t query_marker, document_marker; /* token ids; 0: 1 and 2, BERT's [unused0] and [unused1] */
+  int32_t mask_token;    /* 0: the tokenizer's [MASK]; without a tokenizer, or one that has none: 103, BERT's */
+  int32_t see_masks;     /* not 0: a query's tokens see its masks; 0: masks see the tokens, and nobody sees them */
+  const int32_t *skipped_tokens; /* [n_skipped_tokens] of a document: these give no row; NULL: the 32 ASCII characters of
+                                    punctuation, as the tokenizer has them; without a tokenizer none */
+  size_t n_skipped_tokens;
+  int32_t keep_punctuation; /* not 0: every token of a document gives a row */
+  int32_t reserved2;
 } nanochat_embed_options;
 
-#define NANOCHAT_EMBED_OPTIONS_INIT { sizeof(nanochat_embed_options), NULL, NULL, NULL, 0, 0, 0, 0 }
+#define NANOCHAT_EMBED_OPTIONS_INIT \
+  { sizeof(nanochat_embed_options), NULL, NULL, NULL, 0, 0, 0, 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, 0, 0 }
 NANOCHAT_API void nanochat_embed_options_init(nanochat_embed_options *options, size_t size);
 
-/* Computes vectors from a decoder's states after its final norm, fp32. The bits of one input's rows do not depend on the
- * other inputs nor on the number of threads.
+/* Computes vectors, fp32: of a decoder from its states after the final norm, of an encoder as its files say (pooling,
+ * projection, dense layers, normalisation). The bits of one input's rows depend neither on the other inputs nor on the number of
+ * threads. Inputs run together without padding.
  *
  * inputs       [n_inputs] lists of token ids; input_sizes: [n_inputs] their lengths, each at least 1
  * texts        [n_texts] UTF-8 texts, encoded with NANOCHAT_ENCODE_ADD_SPECIALS; text_sizes: [n_texts] bytes, or NULL if
  *              every text ends with a NUL byte
  * out_embeddings  receives the vectors; the caller owns them, release with nanochat_embeddings_free()
  *
- * Statuses: INVALID_ARGUMENT (an input without tokens), OUT_OF_RANGE (a token), CONTEXT_FULL (an input longer than the
- * model's sequence_len), BUDGET_EXCEEDED, WORKING_MEMORY_EXHAUSTED, OUT_OF_MEMORY, CANCELLED; each names the input.
- * Thread-safe. Since 0.1. */
+ * Statuses: INVALID_ARGUMENT (an input without tokens, a pooling that the model has nothing for), OUT_OF_RANGE (a token,
+ * max_tokens), CONTEXT_FULL (an input longer than max_tokens), UNSUPPORTED (a sparse model, see nanochat_embed_sparse(); a model of
+ * images; an encoder's option with a decoder), BUDGET_EXCEEDED, WORKING_MEMORY_EXHAUSTED, OUT_OF_MEMORY, CANCELLED; each names the
+ * input. Thread-safe. Since 0.1. */
 NANOCHAT_API nanochat_status nanochat_embed(const nanochat_model *model, const int32_t *const *inputs,
                                             const size_t *input_sizes, size_t n_inputs,
                                             const nanochat_embed_options *options,
@@ -1082,20 +1257,287 @@ NANOCHAT_API nanochat_status nanochat_embed_text(const nanochat_model *model, co
                                                  const char *const *texts, const size_t *text_sizes,
                                                  size_t n_texts, const nanochat_embed_options *options,
                                                  nanochat_embeddings **out_embeddings, nanochat_error **error);
+
+/* The same with a model of sparse vectors (SPLADE): for each input the words of the vocabulary with a weight above 0,
+ * log(1 + relu) of the masked-language-model head, the largest over the input's tokens. Read them with
+ * nanochat_embeddings_sparse(). Pooling, normalization and role must be 0.
+ * Statuses: those of nanochat_embed(); UNSUPPORTED for another model. Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_embed_sparse(const nanochat_model *model, const int32_t *const *inputs,
+                                                   const size_t *input_sizes, size_t n_inputs,
+                                                   const nanochat_embed_options *options,
+                                                   nanochat_embeddings **out_embeddings, nanochat_error **error);
+NANOCHAT_API nanochat_status nanochat_embed_sparse_text(const nanochat_model *model,
+                                                        const nanochat_tokenizer *tokenizer,
+                                                        const char *const *texts, const size_t *text_sizes,
+                                                        size_t n_texts, const nanochat_embed_options *options,
+                                                        nanochat_embeddings **out_embeddings,
+                                                        nanochat_error **error);
+
+enum nanochat_image_format_values {
+  NANOCHAT_IMAGE_RGB8 = 0,      /* rows of width pixels, each a byte of red, of green, of blue */
+  NANOCHAT_IMAGE_NORMALIZED = 1 /* floats [3][height][width] that the caller normalised; width and height are the model's */
+};
+
+/* A picture that the caller owns, read during the call alone. This struct does not grow. */
+typedef struct nanochat_image {
+  const void *data;
+  size_t size;       /* bytes at data */
+  int64_t width;     /* pixels */
+  int64_t height;
+  int64_t row_bytes; /* from row to row of RGB8; 0: 3 * width */
+  int32_t format;    /* enum nanochat_image_format_values */
+  int32_t channels;  /* 0 or 3; others are refused */
+} nanochat_image;
+
+/* Computes one vector for each image (CLIP). RGB8 is resized (bicubic, the shorter side to the model's size), cut to its middle,
+ * scaled and normalised as preprocessor_config.json says, to the same numbers as transformers' CLIPImageProcessor. PNG and JPEG
+ * are the caller's to decode.
+ *
+ * images   [n_images]
+ * options  pooling, truncate, prefix, max_tokens and role must be 0
+ *
+ * Statuses: INVALID_ARGUMENT (a side below 1, more than 100,000,000 pixels, sides further apart than 200 to 1, a buffer too short,
+ * other channels, a value that is not finite; with the image's index and both values), UNSUPPORTED (the model takes no images), and
+ * the resources of nanochat_embed(). Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_embed_images(const nanochat_model *model, const nanochat_image *images,
+                                                   size_t n_images, const nanochat_embed_options *options,
+                                                   nanochat_embeddings **out_embeddings, nanochat_error **error);
+
+/* The embedders without weights; docs/embedders.md defines them to the bit. */
+enum nanochat_time_embedder_values {
+  NANOCHAT_TIME_RECENT = 0,    /* how long before the reference: exponential decay over 512 half-lives */
+  NANOCHAT_TIME_PERIODIC = 1,  /* where in its minute, hour, day, ... decade: a Fourier basis */
+  NANOCHAT_TIME_POSITIONAL = 2 /* where on the line: sinusoids */
+};
+
+/* Reads "2026-01-03T12:00:00Z" (RFC 3339, any offset and decimals, a space for the T) or a decimal number as seconds since
+ * 1970-01-01T00:00:00Z. Statuses: INVALID_ARGUMENT (naming the text), OUT_OF_RANGE. Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_time_parse(const char *text, size_t text_size, double *out_seconds,
+                                                 nanochat_error **error);
+
+/* A vector of 512 values and length 1 for each time.
+ *
+ * embedder   enum nanochat_time_embedder_values
+ * times      [n_times] seconds since 1970-01-01T00:00:00Z; of POSITIONAL any position
+ * reference  of RECENT: the present, in the same seconds; 0: 2100-01-01T00:00:00Z, so that nothing depends on a clock
+ *
+ * Statuses: INVALID_ARGUMENT (not finite), OUT_OF_RANGE (an age or time beyond 1e12 seconds, a position beyond 2^53), OUT_OF_MEMORY.
+ * Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_embed_times(int32_t embedder, const double *times, size_t n_times,
+                                                  double reference, nanochat_embeddings **out_embeddings,
+                                                  nanochat_error **error);
+
+/* 10,000 bits for each text, of its trigrams of characters (hyperdimensional computing): compare them with
+ * nanochat_similarity_hamming(). Read them with nanochat_embeddings_bits(). Any bytes are legal.
+ * Statuses: INVALID_ARGUMENT, OUT_OF_MEMORY. Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_embed_hypervectors(const char *const *texts, const size_t *text_sizes,
+                                                         size_t n_texts, nanochat_embeddings **out_embeddings,
+                                                         nanochat_error **error);
+
 NANOCHAT_API void nanochat_embeddings_free(nanochat_embeddings *embeddings);
 
 /* What was computed. `values` is [rows(input), width], row-major, and lives as long as the embeddings. NULL, or an input
  * beyond the last, gives 0 and NULL.
  *   count   inputs
- *   width   floats in a row: the model's n_embd
- *   rows    rows of one input: 1, or its tokens with NANOCHAT_POOLING_NONE
- *   tokens  tokens of one input that were evaluated
+ *   width   floats in a row; of sparse vectors the vocabulary, of hypervectors the bits
+ *   rows    rows of one input: 1; with a row for each token its tokens, of a document less those of punctuation; 0 of sparse
+ *           vectors and hypervectors
+ *   tokens  tokens of one input that were evaluated; of an image its patches and one; 0 of times, hypervectors and fused vectors
  * Thread-safe. Since 0.1. */
 NANOCHAT_API size_t nanochat_embeddings_count(const nanochat_embeddings *embeddings);
 NANOCHAT_API size_t nanochat_embeddings_width(const nanochat_embeddings *embeddings);
 NANOCHAT_API size_t nanochat_embeddings_rows(const nanochat_embeddings *embeddings, size_t input);
 NANOCHAT_API const float *nanochat_embeddings_values(const nanochat_embeddings *embeddings, size_t input);
 NANOCHAT_API int64_t nanochat_embeddings_tokens(const nanochat_embeddings *embeddings, size_t input);
+
+/* One input's sparse vector: returns how many words have a weight, and sets *tokens (ascending ids) and *weights (above 0) to
+ * arrays of that length, which live as long as the embeddings; either may be NULL. Embeddings that are not sparse, and inputs
+ * beyond the last, give 0 and NULL. Thread-safe. Since 0.1. */
+NANOCHAT_API size_t nanochat_embeddings_sparse(const nanochat_embeddings *embeddings, size_t input,
+                                               const int32_t **tokens, const float **weights);
+
+/* One input's hypervector as 1250 bytes, bit j being bit j % 8 of byte j / 8; it lives as long as the embeddings. NULL where there
+ * is none. Thread-safe. Since 0.1. */
+NANOCHAT_API const uint8_t *nanochat_embeddings_bits(const nanochat_embeddings *embeddings, size_t input);
+
+/* ======================================================================================================== *
+ * Similarity
+ * ======================================================================================================== */
+
+/* How alike two vectors are. Sums are double in an order that docs/embedders.md gives: the same bits on every machine.
+ *
+ * dot      sum of a[i] * b[i]
+ * cosine   dot / (|a| |b|), from -1 to 1; 0 where either is all zeros
+ * maxsim   of late interaction: for each of the query's rows the largest dot with a row of the document, summed; rows [n, width]
+ * hamming  1 - share of the n_bits bits that differ, counted from the first byte's lowest bit
+ *
+ * Statuses: INVALID_ARGUMENT (lengths that differ or are no multiple of width, naming both; a document without rows).
+ * Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_similarity_dot(const float *a, size_t a_size, const float *b, size_t b_size,
+                                                     double *out_similarity, nanochat_error **error);
+NANOCHAT_API nanochat_status nanochat_similarity_cosine(const float *a, size_t a_size, const float *b,
+                                                        size_t b_size, double *out_similarity,
+                                                        nanochat_error **error);
+NANOCHAT_API nanochat_status nanochat_similarity_maxsim(const float *query, size_t query_size,
+                                                        const float *document, size_t document_size, size_t width,
+                                                        double *out_similarity, nanochat_error **error);
+NANOCHAT_API nanochat_status nanochat_similarity_hamming(const uint8_t *a, size_t a_size, const uint8_t *b,
+                                                         size_t b_size, size_t n_bits, double *out_similarity,
+                                                         nanochat_error **error);
+
+/* ======================================================================================================== *
+ * Fusion: the vectors of twelve embedders to one
+ * ======================================================================================================== */
+
+#define NANOCHAT_FUSION_INPUTS 12
+#define NANOCHAT_FUSION_WIDTH 8320 /* floats of a row that is fused, by default */
+
+enum nanochat_fusion_form_values {
+  NANOCHAT_FORM_DENSE = 0,  /* one vector */
+  NANOCHAT_FORM_SPARSE = 1, /* words and weights */
+  NANOCHAT_FORM_BITS = 2,   /* a hypervector */
+  NANOCHAT_FORM_TOKENS = 3  /* a row for each token */
+};
+
+typedef struct nanochat_fusion_input_info {
+  size_t struct_size;
+  const char *id;     /* "E7_Code"; strings live as long as the library */
+  const char *name;   /* "code" */
+  const char *source; /* the model's name, or how it is computed */
+  int64_t native_width; /* of the embedder's own vector */
+  int64_t fusion_width; /* of its part of the row */
+  int64_t offset;       /* of its part in the row, in floats */
+  int64_t max_tokens;   /* 0: takes no tokens */
+  int32_t form;         /* enum nanochat_fusion_form_values */
+  int32_t has_weights;
+} nanochat_fusion_input_info;
+
+/* The embedders of a row: number 1 (E1) to NANOCHAT_FUSION_INPUTS. The caller sets info->struct_size.
+ * Statuses: INVALID_ARGUMENT, OUT_OF_RANGE. Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_fusion_input_describe(int32_t number, nanochat_fusion_input_info *info,
+                                                            nanochat_error **error);
+
+/* How one embedder's vector becomes its part of the row: as it is where widths agree; else by fixed random signs that
+ * docs/embedders.md defines, or by trained weights from a file. Rows for tokens are averaged, the average brought to length 1.
+ *
+ * input   id or name of the embedder: "E7_Code" or "code"
+ * path    a safetensors file with "weight" [fusion_width, native_width] and perhaps "bias"; NULL: none
+ *
+ * Statuses: INVALID_ARGUMENT, NOT_FOUND (the embedder), FILE_NOT_FOUND, FILE_IO, FORMAT_INVALID, OUT_OF_MEMORY. Thread-safe.
+ * Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_projection_create(const char *input, const char *path,
+                                                        nanochat_projection **out_projection,
+                                                        nanochat_error **error);
+NANOCHAT_API void nanochat_projection_free(nanochat_projection *projection);
+
+/* Writes one input's part of the row.
+ *
+ * embeddings  of the embedder that the projection is for: of its form and native width
+ * target      receives fusion_width floats: pass row + info.offset; capacity: floats that there is room for
+ *
+ * Statuses: INVALID_ARGUMENT (another form or width, naming both; a value that is not finite), OUT_OF_RANGE (the input),
+ * BUFFER_TOO_SMALL. Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_projection_apply(const nanochat_projection *projection,
+                                                       const nanochat_embeddings *embeddings, size_t input,
+                                                       float *target, size_t capacity, nanochat_error **error);
+
+/* The same for a vector, or rows of tokens one after another, that the caller has: n_values floats. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_projection_apply_values(const nanochat_projection *projection,
+                                                              const float *values, size_t n_values, float *target,
+                                                              size_t capacity, nanochat_error **error);
+
+typedef struct nanochat_fusion_info {
+  size_t struct_size;
+  uint64_t parameters;
+  uint64_t weight_bytes;
+  int64_t n_experts;
+  int64_t n_selected; /* experts of each row */
+  int64_t input_width;
+  int64_t hidden_width;
+  int64_t output_width;
+  double temperature;
+  double laplace_alpha;
+  double load_seconds;
+  int32_t weights; /* of the experts' matrices: enum nanochat_weight_values */
+  int32_t reserved;
+} nanochat_fusion_info;
+
+/* A mixture of experts (FuseMoE): a gate chooses 4 of 8 two-layer networks for each row, only those are computed, and their
+ * outputs are added with the gate's weights. src/encoder/fuse_moe.h has the formula, docs/formats.md the directory.
+ *
+ * plan           as nanochat_model_plan(): what there is nothing to say about is 0
+ * load           path: a directory with config.json and model.safetensors
+ * create_random  config: a config.json as text; NULL: 8320 to 1536 with 8 experts of 4096
+ * save           writes such a directory, which is created
+ *
+ * Statuses: those of nanochat_model_plan(), nanochat_model_load(), nanochat_model_create_random(), nanochat_model_save().
+ * Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_fusion_plan(const nanochat_runtime *runtime, const char *path,
+                                                  const nanochat_model_options *options,
+                                                  nanochat_model_plan_info *info, nanochat_error **error);
+NANOCHAT_API nanochat_status nanochat_fusion_load(const nanochat_runtime *runtime, const char *path,
+                                                  const nanochat_model_options *options,
+                                                  nanochat_fusion **out_fusion, nanochat_error **error);
+NANOCHAT_API nanochat_status nanochat_fusion_create_random(const nanochat_runtime *runtime, const char *config,
+                                                           uint64_t seed, const nanochat_model_options *options,
+                                                           nanochat_fusion **out_fusion, nanochat_error **error);
+NANOCHAT_API nanochat_status nanochat_fusion_save(const nanochat_fusion *fusion, const char *path,
+                                                  const nanochat_model_options *options, nanochat_error **error);
+NANOCHAT_API void nanochat_fusion_free(nanochat_fusion *fusion);
+
+/* The caller sets info->struct_size. Statuses: INVALID_ARGUMENT. Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_fusion_describe(const nanochat_fusion *fusion, nanochat_fusion_info *info,
+                                                      nanochat_error **error);
+
+/* Fuses rows, fp32. The bits of one row's result do not depend on the others.
+ *
+ * rows      [n_rows, width] row-major; width: the fusion's input_width
+ * cancel    NULL, or a switch
+ * out_embeddings  receives [n_rows] vectors of output_width, with the routing of each; release with nanochat_embeddings_free()
+ *
+ * Adds to the utilisation. Statuses: INVALID_ARGUMENT (no rows, another width, a value that is not finite: row and index),
+ * OUT_OF_RANGE (the gate's numbers overflow), WORKING_MEMORY_EXHAUSTED, BUDGET_EXCEEDED, OUT_OF_MEMORY, CANCELLED. Thread-safe.
+ * Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_fuse(const nanochat_fusion *fusion, const float *rows, size_t n_rows,
+                                           size_t width, const nanochat_cancel *cancel,
+                                           nanochat_embeddings **out_embeddings, nanochat_error **error);
+
+typedef struct nanochat_routing_info {
+  size_t struct_size;
+  const float *weights;          /* [n_experts] of every expert, their sum is 1; arrays live as long as the embeddings */
+  const int32_t *selected;       /* [n_selected] experts that were computed, the largest weight first */
+  const float *selected_weights; /* [n_selected] their sum is 1 */
+  size_t n_experts;
+  size_t n_selected;
+  int32_t is_fallback; /* the gate gave no expert any weight, so all count the same */
+  int32_t reserved;
+} nanochat_routing_info;
+
+/* Where a fused row went. The caller sets info->struct_size.
+ * Statuses: INVALID_ARGUMENT, UNSUPPORTED (not fused), OUT_OF_RANGE (the input). Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_embeddings_routing(const nanochat_embeddings *embeddings, size_t input,
+                                                         nanochat_routing_info *info, nanochat_error **error);
+
+typedef struct nanochat_utilisation_info {
+  size_t struct_size;
+  uint64_t n_rows;     /* fused since the fusion was made or reset */
+  uint64_t n_fallback; /* of these, with a gate that gave no weight */
+  int64_t n_experts;
+  int64_t overloaded_expert; /* has more than 80 % of the weight, after 100 rows or more; -1: none. The log has a warning then */
+} nanochat_utilisation_info;
+
+/* How the rows so far were spread over the experts.
+ *
+ * n_selected  [capacity] receives for each expert how many rows chose it; may be NULL
+ * loads       [capacity] receives its share of all weight; shares sum to 1; may be NULL
+ * capacity    n_experts at least, unless both are NULL
+ *
+ * reset forgets all rows. Statuses: INVALID_ARGUMENT, BUFFER_TOO_SMALL. Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_fusion_utilisation(const nanochat_fusion *fusion,
+                                                         nanochat_utilisation_info *info, uint64_t *n_selected,
+                                                         double *loads, size_t capacity, nanochat_error **error);
+NANOCHAT_API nanochat_status nanochat_fusion_reset_utilisation(const nanochat_fusion *fusion,
+                                                               nanochat_error **error);
 
 #ifdef __cplusplus
 } /* extern "C" */

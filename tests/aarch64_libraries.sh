@@ -4,7 +4,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 packages=(libzstd-dev libzstd1 libutf8proc-dev libutf8proc2 libpcre2-dev libpcre2-8-0 libxxhash-dev
-  nlohmann-json3-dev libcli11-dev libgtest-dev libbenchmark-dev libbenchmark1debian)
+  nlohmann-json3-dev libcli11-dev libpng-dev libpng16-16 zlib1g-dev zlib1g libturbojpeg0-dev libturbojpeg0
+  libgtest-dev libbenchmark-dev libbenchmark1debian)
 
 root=$PWD/build/aarch64-root
 done_file=$root/packages.list

@@ -10,7 +10,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . tests/packages.sh
 
 install_packages g++ cmake ninja-build pkg-config ccache libzstd-dev libutf8proc-dev libpcre2-dev nlohmann-json3-dev \
-  libxxhash-dev libcli11-dev libgtest-dev libbenchmark-dev abigail-tools clang ||
+  libxxhash-dev libcli11-dev libpng-dev libturbojpeg0-dev libgtest-dev libbenchmark-dev abigail-tools clang ||
   { echo "run.sh: some packages are missing and could not be installed" >&2; exit 1; }
 
 jobs=$(nproc)

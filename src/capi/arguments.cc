@@ -31,6 +31,13 @@ DType import_kv_dtype(int32_t value, const char* name) {
   return kTypes[value];
 }
 
+void require_input(const Embeddings& embeddings, size_t input) {
+  if (input < embeddings.n_inputs()) return;
+  throw Error(Status::out_of_range)
+      .subject("input")
+      .say("input is {}, the embeddings have {}", input, embeddings.n_inputs());
+}
+
 Watch make_watch(nanochat_progress_callback progress, void* user_data, const nanochat_cancel* cancel) {
   Watch watch;
   if (cancel != nullptr) watch.cancel = &cancel->token;

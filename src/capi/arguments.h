@@ -34,6 +34,8 @@ void require_enum(int64_t value, int64_t last, const char* name);
 void require_zero(int64_t value, const char* name);
 DType import_kv_dtype(int32_t value, const char* name);  // enum nanochat_kv_values; the default is f32
 
+void require_input(const Embeddings& embeddings, size_t input);  // throws out_of_range
+
 Watch make_watch(nanochat_progress_callback progress, void* user_data, const nanochat_cancel* cancel);
 
 // Size checks shared by every option struct; `tail` is what the caller's struct has beyond ours.

@@ -9,13 +9,20 @@
 
 #include "base/cancel.h"
 #include "base/log.h"
+#include "encoder/encoder.h"
+#include "encoder/fuse_moe.h"
+#include "encoder/image_preprocess.h"
+#include "encoder/projection.h"
 #include "infer/batch_scheduler.h"
-#include "infer/embed.h"
+#include "infer/embeddings.h"
 #include "infer/generation.h"
 #include "infer/session.h"
 #include "model/model.h"
 #include "nanochat.h"
 #include "tensor/device.h"
+#include "tokenizer/batch_encoder.h"
+#include "tokenizer/decoded_stream.h"
+#include "tokenizer/growing_text.h"
 #include "tokenizer/tokenizer.h"
 
 namespace nanochat {
@@ -64,9 +71,28 @@ struct nanochat_tokenizer {
   std::shared_ptr<const nanochat::Tokenizer> tokenizer;
 };
 
+struct nanochat_encoding {
+  std::vector<nanochat::EncodedText> texts;
+};
+
+struct nanochat_text_encoder {
+  nanochat::SharedCore core;
+  nanochat::GrowingText text;
+};
+
+struct nanochat_text_decoder {
+  nanochat::SharedCore core;
+  nanochat::DecodedStream fresh;  // before any token
+  nanochat::DecodedStream stream;
+  std::string shown;  // what the last call gave
+};
+
+// One of the two; see model_kind.h.
 struct nanochat_model {
   nanochat::SharedCore core;
   std::shared_ptr<const nanochat::Model> model;
+  std::shared_ptr<const nanochat::Encoder> encoder = nullptr;
+  nanochat::ImagePreprocessConfig images = {};  // of an encoder that takes them
 };
 
 struct nanochat_session {
@@ -97,6 +123,16 @@ struct nanochat_request {
 
 struct nanochat_embeddings {
   nanochat::Embeddings embeddings;
+};
+
+struct nanochat_projection {
+  nanochat::FusionProjection projection;
+};
+
+struct nanochat_fusion {
+  nanochat::SharedCore core;
+  std::shared_ptr<const nanochat::FuseMoe> fusion;
+  std::unique_ptr<nanochat::ExpertStatistics> statistics;
 };
 
 struct nanochat_text {

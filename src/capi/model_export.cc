@@ -2,6 +2,7 @@
 
 #include "capi/arguments.h"
 #include "capi/guard.h"
+#include "capi/model_kind.h"
 #include "tokenizer/gguf_vocabulary.h"
 
 using namespace nanochat;
@@ -37,7 +38,7 @@ nanochat_status nanochat_model_export(const nanochat_model* model, const nanocha
                                       const char* path, const nanochat_model_export_options* options,
                                       nanochat_error** error) {
   return guard(error, [&] {
-    const Model& exported = *require_handle(model, "model").model;
+    const Model& exported = *require_decoder(require_handle(model, "model"), "nanochat_model_export()");
     if (tokenizer != nullptr) require_handle(tokenizer, "tokenizer");
     const std::string file = import_path(path);
     const nanochat_model_export_options known = import(options);

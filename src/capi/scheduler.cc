@@ -5,6 +5,7 @@
 #include "capi/arguments.h"
 #include "capi/generation_exchange.h"
 #include "capi/guard.h"
+#include "capi/model_kind.h"
 #include "infer/batch_scheduler.h"
 
 using namespace nanochat;
@@ -108,7 +109,8 @@ nanochat_status nanochat_scheduler_create(const nanochat_model* model, const nan
     auto handle = std::make_unique<nanochat_scheduler>();
     handle->core = parent.core;
     if (tokenizer != nullptr) handle->tokenizer = require_handle(tokenizer, "tokenizer").tokenizer;
-    handle->scheduler = std::make_shared<BatchScheduler>(parent.model, import_scheduler(options));
+    handle->scheduler = std::make_shared<BatchScheduler>(
+        require_decoder(parent, "nanochat_scheduler_create()"), import_scheduler(options));
     *out_scheduler = handle.release();
   });
 }

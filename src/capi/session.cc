@@ -4,6 +4,7 @@
 
 #include "capi/arguments.h"
 #include "capi/guard.h"
+#include "capi/model_kind.h"
 
 using namespace nanochat;
 
@@ -48,8 +49,8 @@ nanochat_status nanochat_session_create(const nanochat_model* model, const nanoc
     const nanochat_model& parent = require_handle(model, "model");
     require_pointer(out_session, "out_session");
     const nanochat_session_options known = import(options);
-    auto session =
-        std::make_shared<Session>(parent.model, known.capacity, kv_dtype_of(known).value_or(DType::f32));
+    auto session = std::make_shared<Session>(require_decoder(parent, "nanochat_session_create()"),
+                                             known.capacity, kv_dtype_of(known).value_or(DType::f32));
     *out_session = new nanochat_session{parent.core, std::move(session)};
   });
 }
@@ -117,8 +118,8 @@ nanochat_status nanochat_session_load(const nanochat_model* model, const char* p
     const nanochat_model& parent = require_handle(model, "model");
     require_pointer(out_session, "out_session");
     const nanochat_session_options known = import(options);
-    std::shared_ptr<Session> session =
-        Session::load(parent.model, import_path(path), known.capacity, kv_dtype_of(known));
+    std::shared_ptr<Session> session = Session::load(require_decoder(parent, "nanochat_session_load()"),
+                                                     import_path(path), known.capacity, kv_dtype_of(known));
     *out_session = new nanochat_session{parent.core, std::move(session)};
   });
 }

@@ -48,7 +48,7 @@ std::shared_ptr<const Tokenizer> load(const std::string& path, const nanochat_to
         .say("{}: {} special tokens given, but only tiktoken rank files (*.tiktoken) take any", path,
              specials.size());
   }
-  return load_tokenizer(directory_exists(path) ? join_path(path, "tokenizer.json") : path);
+  return load_tokenizer(directory_exists(path) ? find_tokenizer_file(path) : path);
 }
 
 EncodeOptions import_encode_flags(uint32_t flags) {

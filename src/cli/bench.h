@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "model_choice.h"
@@ -23,6 +24,7 @@ struct Bench {
   int64_t prompt_tokens = 8;                          // decode, batch
   std::vector<int32_t> sessions{1, 2, 4, 8, 16, 32};  // batch
   int32_t draft_tokens = 0;                           // batch
+  int32_t texts = 32;                                 // embed
   int64_t prompt_again = 0;                           // batch
   int32_t repeats = 3;
   bool json = false;
@@ -75,7 +77,11 @@ void print_facts(const BenchJson& facts, const Bench& bench);
 void report(BenchJson facts, const Speed& speed, const Bench& bench, const nanochat_runtime* runtime,
             int32_t weights);
 
-// nanochat bench batch
+// nanochat bench batch, nanochat bench embed
 void run_batch(const Bench& bench);
+void run_embed(const Bench& bench);
+
+// nanochat bench tokenizer
+void add_bench_tokenizer(CLI::App& group);
 
 }  // namespace nanochat::cli

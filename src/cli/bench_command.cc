@@ -1,5 +1,5 @@
-// nanochat bench decode | prefill | load | batch: speed against what this machine can do, measured in the
-// same run.
+// nanochat bench decode | prefill | load | batch | embed | tokenizer: speed against what this machine can do,
+// measured in the same run.
 #include <algorithm>
 #include <filesystem>
 #include <memory>
@@ -167,7 +167,13 @@ void add_bench(CLI::App& group, const char* name, const char* what, void (*run)(
   auto bench = std::make_shared<Bench>();
   CLI::Option* model = add_model_options(*command, bench->model, Tokenized::no);
   add_synthetic_option(*command, bench->synthetic, model);
-  if (run != run_load) {
+  if (run == run_embed) {
+    command->add_option("--tokens", bench->tokens, "Tokens of a text; 128 if not given")
+        ->check(within(1, kMaxTokens));
+    command->add_option("--texts", bench->texts, "Texts in a call")
+        ->check(within(1, 4096))
+        ->capture_default_str();
+  } else if (run != run_load) {
     add_kv_option(*command, bench->model);
     command
         ->add_option("--tokens", bench->tokens,
@@ -194,12 +200,14 @@ void add_bench(CLI::App& group, const char* name, const char* what, void (*run)(
 
 void add_bench_commands(CLI::App& app) {
   CLI::App* group = app.add_subcommand(
-      "bench", "Measure decoding, prompts, loading or batches against this machine's limits");
+      "bench", "Measure decoding, prompts, loading, batches or embedding against this machine's limits");
   group->require_subcommand(1);
   add_bench(*group, "decode", "Tokens one after another", run_decode);
   add_bench(*group, "prefill", "A prompt in one call", run_prefill);
   add_bench(*group, "load", "Loading from the page cache", run_load);
   add_bench(*group, "batch", "Many sessions at once", run_batch);
+  add_bench(*group, "embed", "Texts to vectors", run_embed);
+  add_bench_tokenizer(*group);
 }
 
 }  // namespace nanochat::cli

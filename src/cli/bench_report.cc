@@ -61,8 +61,9 @@ BenchJson bench_facts(const char* kind, const Bench& bench, const nanochat_runti
 
 Ceilings measure_ceilings(const nanochat_runtime* runtime, int32_t weights) {
   const auto rates = fill<nanochat_rates_info>(Exit::running, nanochat_runtime_measure_rates, runtime);
-  const double bf16_or_f32 =
-      weights == NANOCHAT_WEIGHTS_BF16 ? rates.bf16_flops_per_second : rates.f32_flops_per_second;
+  const double bf16_or_f32 = weights == NANOCHAT_WEIGHTS_BF16 || weights == NANOCHAT_WEIGHTS_FP8
+                                 ? rates.bf16_flops_per_second
+                                 : rates.f32_flops_per_second;
   return {rates.read_bytes_per_second,
           weights == NANOCHAT_WEIGHTS_INT8 ? rates.int8_ops_per_second : bf16_or_f32};
 }

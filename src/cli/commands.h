@@ -14,6 +14,7 @@ void add_chat_command(CLI::App& app);
 void add_tokenizer_commands(CLI::App& app);
 void add_tokenizer_train_command(CLI::App& group);
 void add_forward_command(CLI::App& app);
+void add_embed_command(CLI::App& app);
 void add_perplexity_command(CLI::App& app);
 void add_export_command(CLI::App& app);
 void add_quantize_command(CLI::App& app);

@@ -47,8 +47,10 @@ CLI::Option* add_model_options(CLI::App& command, ModelChoice& choice, Tokenized
         .add_option("--tokenizer", choice.tokenizer, "Tokenizer file, if it is not in the model's directory")
         ->type_name("FILE");
   }
-  command.add_option("--dtype", choice.dtype, "Weights in memory: f32, bf16 or int8; as stored if not given")
-      ->check(CLI::IsMember({"f32", "bf16", "int8"}));
+  command
+      .add_option("--dtype", choice.dtype,
+                  "Weights in memory: f32, bf16, int8 or fp8 (encoders); as stored if not given")
+      ->check(CLI::IsMember({"f32", "bf16", "int8", "fp8"}));
   add_thread_option(command, choice);
   command.add_flag("--no-progress", choice.no_progress, "No progress on standard error");
   return model;
@@ -64,7 +66,7 @@ void add_kv_option(CLI::App& command, ModelChoice& choice) {
 void add_synthetic_option(CLI::App& command, std::string& shape, CLI::Option* model) {
   command
       .add_option("--synthetic", shape,
-                  "Random weights of a shape, such as v0-d20 or llama-d20, instead of --model")
+                  "Random weights of a shape, such as v0-d20, llama-d20 or minilm-l6, instead of --model")
       ->type_name("SHAPE")
       ->excludes(model);
 }
@@ -147,11 +149,13 @@ int32_t weights_of(const ModelChoice& choice) {
   if (choice.dtype == "f32") return NANOCHAT_WEIGHTS_F32;
   if (choice.dtype == "bf16") return NANOCHAT_WEIGHTS_BF16;
   if (choice.dtype == "int8") return NANOCHAT_WEIGHTS_INT8;
+  if (choice.dtype == "fp8") return NANOCHAT_WEIGHTS_FP8;
   return NANOCHAT_WEIGHTS_AS_STORED;
 }
 
 const char* dtype_name(int32_t weights) {
   if (weights == NANOCHAT_WEIGHTS_INT8) return "int8";
+  if (weights == NANOCHAT_WEIGHTS_FP8) return "fp8";
   return weights == NANOCHAT_WEIGHTS_BF16 ? "bf16" : "f32";
 }
 

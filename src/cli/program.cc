@@ -30,6 +30,7 @@ void add_commands(CLI::App& app) {
   add_info_command(app);
   add_tokenizer_commands(app);
   add_forward_command(app);
+  add_embed_command(app);
   add_perplexity_command(app);
   add_export_command(app);
   add_quantize_command(app);

@@ -1,6 +1,8 @@
 #include "encoder/encoder_config.h"
 
+#include <algorithm>
 #include <cmath>
+#include <iterator>
 
 #include "base/error.h"
 #include "base/excerpt.h"
@@ -197,6 +199,12 @@ void check_encoder_config(const EncoderConfig& config, std::string_view file_nam
       width = dense.n_outputs;
     }
   }
+}
+
+bool is_encoder_shape(std::string_view name) {
+  constexpr std::string_view kNames[] = {"minilm-l6",    "bert-base",       "e5-large",     "splade-base",
+                                         "colbert-base", "longformer-base", "codet5p-110m", "clip-vit-l14"};
+  return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
 }
 
 EncoderConfig encoder_shape(std::string_view name) {

@@ -101,11 +101,16 @@ EncoderConfig parse_encoder_config(const Json& document, std::string_view file_n
 // Whether config.json is one of those.
 bool is_encoder_config(const Json& document);
 
+// Whether what lies there is to be loaded as an encoder: by config.json, or by modules.json if that says
+// nothing of a decoder. False for what is absent or malformed: who loads it says what is wrong.
+bool is_encoder_directory(const std::string& path);
+
 // The checks that any configuration passes, wherever it comes from. Throws config_invalid.
 void check_encoder_config(const EncoderConfig& config, std::string_view file_name);
 
 // Shapes by name, for synthetic models: "minilm-l6", "bert-base", "e5-large", "splade-base", "colbert-base",
 // "longformer-base", "codet5p-110m", "clip-vit-l14". Throws invalid_argument naming the text.
 EncoderConfig encoder_shape(std::string_view name);
+bool is_encoder_shape(std::string_view name);
 
 }  // namespace nanochat

@@ -11,7 +11,7 @@ namespace nanochat {
 
 namespace {
 
-TextPooling pooling_of(const Encoder& encoder, const EncodeOptions& options) {
+TextPooling pooling_of(const Encoder& encoder, const VectorOptions& options) {
   const TextPooling pooling =
       options.pooling == TextPooling::as_configured ? encoder.config().pooling : options.pooling;
   if (pooling == TextPooling::pooler && !encoder.has_pooler()) {
@@ -84,7 +84,7 @@ float* write_vectors(const Encoder& encoder, const FinishedTexts& done, TextPool
 
 }  // namespace
 
-int64_t text_width(const Encoder& encoder, const EncodeOptions& options) {
+int64_t text_width(const Encoder& encoder, const VectorOptions& options) {
   const TowerConfig& tower = require_text_tower(encoder);
   const EncoderConfig& config = encoder.config();
   if (config.head == EncoderHead::sparse) return tower.vocab_size;
@@ -92,7 +92,7 @@ int64_t text_width(const Encoder& encoder, const EncodeOptions& options) {
   return config.head == EncoderHead::token_projection ? config.head_width : tower.n_embd;
 }
 
-void encode_texts(const Encoder& encoder, std::span<const TextInput> texts, const EncodeOptions& options,
+void encode_texts(const Encoder& encoder, std::span<const TextInput> texts, const VectorOptions& options,
                   float* output, const Watch& watch) {
   const TowerConfig& tower = require_text_tower(encoder);
   const EncoderConfig& config = encoder.config();

@@ -20,14 +20,14 @@ struct TextInput {
 
 enum class Normalization : int32_t { as_configured, none, unit };  // unit: length 1
 
-struct EncodeOptions {
+struct VectorOptions {
   TextPooling pooling = TextPooling::as_configured;
   Normalization normalization = Normalization::as_configured;
   int64_t n_global_tokens = -1;  // Longformer: the first ones of a text; -1: as configured
 };
 
 // Numbers of a text's vector, or with pooling none of each of its tokens'.
-int64_t text_width(const Encoder& encoder, const EncodeOptions& options);
+int64_t text_width(const Encoder& encoder, const VectorOptions& options);
 int64_t image_width(const Encoder& encoder);
 
 // Writes one vector for each text (host memory, fp32), or with pooling none one for each token, texts in
@@ -36,7 +36,7 @@ int64_t image_width(const Encoder& encoder);
 // depend on that, nor on the other texts. Throws, before anything is computed: out_of_range (a token, a type,
 // a number of tokens), invalid_argument (an empty text, a way of pooling that the model has nothing for),
 // unsupported (no text transformer, a sparse model). working_memory_exhausted; cancelled between layers.
-void encode_texts(const Encoder& encoder, std::span<const TextInput> texts, const EncodeOptions& options,
+void encode_texts(const Encoder& encoder, std::span<const TextInput> texts, const VectorOptions& options,
                   float* output, const Watch& watch);
 
 // Each image: normalised pixels [3, image_size, image_size]. Writes one vector for each.

@@ -175,4 +175,20 @@ void apply_sentence_modules(const SentenceModules& modules, std::string_view fil
   config.is_normalized = modules.has_normalize;
 }
 
+bool is_encoder_directory(const std::string& path) {
+  const std::string config_path = join_path(path, "config.json");
+  const bool has_modules = file_exists(join_path(path, "modules.json"));
+  if (!file_exists(config_path)) return has_modules;
+  try {
+    const Json config = read_document(config_path);
+    if (is_encoder_config(config)) return true;
+    const Json* type = config.is_object() ? config.find("model_type") : nullptr;
+    const bool is_named = type != nullptr && type->is_string();
+    return has_modules && is_named && type->get_ref<const std::string&>() != "llama" &&
+           type->get_ref<const std::string&>() != "nanochat";
+  } catch (const Error&) {
+    return false;
+  }
+}
+
 }  // namespace nanochat

@@ -1,29 +1,14 @@
 #include "base/error.h"
 #include "encoder/fuse_moe_weights.h"
 #include "model/arena.h"
+#include "model/weight_layout.h"
 
 namespace nanochat {
 
 namespace {
 
-DType matrix_dtype(DType stored, WeightDtype wanted) {
-  switch (wanted) {
-    case WeightDtype::f32:
-      return DType::f32;
-    case WeightDtype::bf16:
-      return DType::bf16;
-    case WeightDtype::i8:
-      return DType::i8;
-    case WeightDtype::f8:
-      return DType::f8_e4m3;
-    case WeightDtype::as_stored:
-      break;
-  }
-  return stored == DType::f16 ? DType::bf16 : stored;
-}
-
 DType held_dtype(const FuseMoeSlot& slot, DType stored, WeightDtype wanted) {
-  return slot.part == FuseMoePart::gate_weight ? DType::f32 : matrix_dtype(stored, wanted);
+  return slot.part == FuseMoePart::gate_weight ? DType::f32 : loaded_matrix_dtype(stored, wanted);
 }
 
 }  // namespace
@@ -31,16 +16,21 @@ DType held_dtype(const FuseMoeSlot& slot, DType stored, WeightDtype wanted) {
 std::vector<FuseMoeSlot> fuse_moe_slots(const FuseMoeConfig& config) {
   using enum FuseMoePart;
   const int64_t in = config.input_dim, hidden = config.expert_hidden_dim, out = config.output_dim;
-  std::vector<FuseMoeSlot> slots = {{"gate.norm.weight", {in}, norm_weight, -1},
-                                    {"gate.norm.bias", {in}, norm_bias, -1},
-                                    {"gate.weight", {config.n_experts, in}, gate_weight, -1},
-                                    {"gate.bias", {config.n_experts}, gate_bias, -1}};
+  std::vector<FuseMoeSlot> slots;
+  const auto add = [&](std::string name, Shape shape, FuseMoePart part, int64_t expert) {
+    const TensorKind kind = shape.size() == 2 ? TensorKind::matrix : TensorKind::vector;
+    slots.push_back({{std::move(name), std::move(shape), kind}, part, expert});
+  };
+  add("gate.norm.weight", {in}, norm_weight, -1);
+  add("gate.norm.bias", {in}, norm_bias, -1);
+  add("gate.weight", {config.n_experts, in}, gate_weight, -1);
+  add("gate.bias", {config.n_experts}, gate_bias, -1);
   for (int64_t expert = 0; expert < config.n_experts; ++expert) {
     const std::string prefix = format_text("experts.{}.", expert);
-    slots.push_back({prefix + "fc1.weight", {hidden, in}, fc1_weight, expert});
-    slots.push_back({prefix + "fc1.bias", {hidden}, fc1_bias, expert});
-    slots.push_back({prefix + "fc2.weight", {out, hidden}, fc2_weight, expert});
-    slots.push_back({prefix + "fc2.bias", {out}, fc2_bias, expert});
+    add(prefix + "fc1.weight", {hidden, in}, fc1_weight, expert);
+    add(prefix + "fc1.bias", {hidden}, fc1_bias, expert);
+    add(prefix + "fc2.weight", {out, hidden}, fc2_weight, expert);
+    add(prefix + "fc2.bias", {out}, fc2_bias, expert);
   }
   return slots;
 }
@@ -73,7 +63,7 @@ FuseMoeLayout lay_out_fuse_moe(const FuseMoeConfig& config, std::span<const Fuse
   Arena arena(base);
   for (size_t i = 0; i < slots.size(); ++i) {
     const FuseMoeSlot& slot = slots[i];
-    if (!slot.is_matrix()) {
+    if (slot.kind != TensorKind::matrix) {
       vector_of(layout.weights, slot) =
           arena.take<float>(static_cast<uint64_t>(slot.width()) * sizeof(float));
       continue;

@@ -46,7 +46,7 @@ class Saving {
     for (const SavedTensor& tensor : tensors) {
       if (tensor.is_scales) {
         emit(out, std::as_bytes(std::span<const float>(scales_of(tensor.slot))));
-      } else if (tensor.slot.is_matrix()) {
+      } else if (tensor.slot.kind == TensorKind::matrix) {
         write_matrix(out, tensor.slot);
       } else {
         write_vector(out, tensor.slot);
@@ -61,9 +61,9 @@ class Saving {
   std::vector<SavedTensor> list_tensors() {
     std::vector<SavedTensor> tensors;
     for (const FuseMoeSlot& slot : fuse_moe_slots(model_.config())) {
-      const DType dtype = slot.is_matrix() ? matrix_of(weights_, slot).dtype : DType::f32;
+      const DType dtype = slot.kind == TensorKind::matrix ? matrix_of(weights_, slot).dtype : DType::f32;
       tensors.push_back({slot, false, tensor_info(slot.name, dtype, slot.shape)});
-      if (dtype != DType::i8) continue;
+      if (!has_scales(dtype)) continue;
       tensors.push_back({slot, true, tensor_info(slot.name + "_scale", DType::f32, {slot.n_rows(), 1})});
     }
     std::stable_sort(tensors.begin(), tensors.end(), [](const SavedTensor& a, const SavedTensor& b) {
@@ -96,7 +96,7 @@ class Saving {
   void write_matrix(SafetensorsWriter& out, const FuseMoeSlot& slot) {
     Device& device = model_.device();
     const PackedMatrix& matrix = matrix_of(weights_, slot);
-    const std::vector<float> scales = matrix.dtype == DType::i8 ? scales_of(slot) : std::vector<float>();
+    const std::vector<float> scales = has_scales(matrix.dtype) ? scales_of(slot) : std::vector<float>();
     const int64_t most = std::min(kRows, matrix.n);
     const Block block = device.memory().allocate(
         PoolKind::working, static_cast<uint64_t>(most * matrix.k) * sizeof(float), "rows to write");
@@ -123,14 +123,16 @@ class Saving {
       for (size_t i = 0; i < words.size(); ++i) words[i] = bf16_from_float(values[i]);  // exact: it was bf16
       return emit(out, std::as_bytes(std::span<const uint16_t>(words)));
     }
-    // Exact: a value is an integer times its row's scale, rounded once, far from the next integer's.
-    std::vector<int8_t> integers(values.size());
+    // Exact: a value is a code's times its row's scale, rounded once, far from the next code's.
+    std::vector<uint8_t> codes(values.size());
     const auto width = static_cast<size_t>(matrix.k);
-    for (size_t i = 0; i < integers.size(); ++i) {
+    for (size_t i = 0; i < codes.size(); ++i) {
       const float scale = scales[i / width];
-      integers[i] = scale > 0.0F ? static_cast<int8_t>(std::nearbyint(values[i] / scale)) : int8_t{0};
+      const float value = scale > 0.0F ? values[i] / scale : 0.0F;
+      codes[i] = matrix.dtype == DType::i8 ? static_cast<uint8_t>(static_cast<int8_t>(std::nearbyint(value)))
+                                           : f8_from_float(value);
     }
-    emit(out, std::as_bytes(std::span<const int8_t>(integers)));
+    emit(out, std::as_bytes(std::span<const uint8_t>(codes)));
   }
 
   const FuseMoe& model_;

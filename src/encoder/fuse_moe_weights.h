@@ -8,8 +8,7 @@
 #include <vector>
 
 #include "encoder/fuse_moe.h"
-#include "model/weight_source.h"
-#include "tensor/tensor_view.h"
+#include "model/weight_fill.h"
 
 namespace nanochat {
 
@@ -24,16 +23,9 @@ enum class FuseMoePart : int32_t {
   fc2_bias
 };
 
-struct FuseMoeSlot {
-  std::string name;
-  Shape shape;
+struct FuseMoeSlot : TensorSpec {
   FuseMoePart part;
   int64_t expert;  // -1: the gate's
-
-  bool is_matrix() const { return shape.size() == 2; }
-  int64_t n_rows() const { return is_matrix() ? shape[0] : 1; }
-  int64_t width() const { return shape.back(); }
-  int64_t n_elements() const { return n_rows() * width(); }
 };
 
 // In the order of docs/formats.md; the index is the stream of create_random().

@@ -8,7 +8,7 @@
 #include "base/random.h"
 #include "encoder/bit_counter.h"
 #include "io/safetensors.h"
-#include "model/weight_source.h"
+#include "model/weight_fill.h"
 
 namespace nanochat {
 

@@ -14,7 +14,7 @@ namespace {
 int64_t usable_tokens(const Model& model, const std::vector<int32_t>& input, size_t index,
                       const EmbedOptions& options) {
   const int64_t n = std::ssize(input);
-  const int64_t most = model.config().sequence_len;
+  const int64_t most = most_tokens(model, options);
   if (n == 0) {
     throw Error(Status::invalid_argument)
         .subject("inputs")
@@ -23,7 +23,7 @@ int64_t usable_tokens(const Model& model, const std::vector<int32_t>& input, siz
   if (n > most && !options.truncate) {
     throw Error(Status::context_full)
         .subject("inputs")
-        .say("input {} has {} tokens, the model's context {}", index, n, most)
+        .say("input {} has {} tokens, the model takes {}", index, n, most)
         .hint("shorten it, or let it be truncated");
   }
   for (int64_t i = 0; i < std::min(n, most); ++i) {
@@ -85,6 +85,16 @@ void embed_group(const std::shared_ptr<const Model>& model, std::span<const std:
 
 }  // namespace
 
+int64_t most_tokens(const Model& model, const EmbedOptions& options) {
+  const int64_t context = model.config().sequence_len;
+  if (options.max_tokens < 0 || options.max_tokens > context) {
+    throw Error(Status::out_of_range)
+        .subject("max_tokens")
+        .say("max_tokens is {}, the model takes {} at most", options.max_tokens, context);
+  }
+  return options.max_tokens > 0 ? options.max_tokens : context;
+}
+
 Embeddings embed(const std::shared_ptr<const Model>& model, std::span<const std::vector<int32_t>> inputs,
                  const EmbedOptions& options, const Watch& watch) {
   Embeddings out;
@@ -95,6 +105,7 @@ Embeddings embed(const std::shared_ptr<const Model>& model, std::span<const std:
     out.first_row.push_back(out.first_row.back() +
                             (options.pooling == Pooling::none ? out.n_tokens.back() : 1));
   }
+  out.has_token_rows = options.pooling == Pooling::none;
   out.values.resize(static_cast<size_t>(out.first_row.back() * out.width));
   watch.report("embed", 0, inputs.size());
   for (size_t first = 0; first < inputs.size();) {
@@ -107,7 +118,7 @@ Embeddings embed(const std::shared_ptr<const Model>& model, std::span<const std:
     first = end;
     watch.report("embed", first, inputs.size());
   }
-  if (options.normalization == Normalization::l2) {
+  if (options.is_unit) {
     for (int64_t row = 0; row < out.first_row.back(); ++row)
       normalize(out.values.data() + row * out.width, out.width);
   }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/cancel.h"
+#include "infer/embeddings.h"
 #include "model/model.h"
 
 namespace nanochat {
@@ -16,21 +17,16 @@ enum class Pooling : int32_t {
   last = 2,  // the last token's state: the one that has seen everything
   none = 3   // a row for each token
 };
-enum class Normalization : int32_t { l2, none };
 
 struct EmbedOptions {
   Pooling pooling = Pooling::mean;
-  Normalization normalization = Normalization::l2;  // of each row; a row of zeros stays as it is
-  bool truncate = false;  // inputs longer than the model's sequence_len to their first tokens
+  bool is_unit = true;     // each row to length 1; a row of zeros stays as it is
+  bool truncate = false;   // inputs longer than max_tokens to their first tokens
+  int64_t max_tokens = 0;  // of an input; 0: the model's sequence_len
 };
 
-// Rows [width] of input i: first_row[i] to first_row[i + 1].
-struct Embeddings {
-  int64_t width = 0;
-  std::vector<int64_t> first_row;  // [n_inputs + 1]
-  std::vector<int64_t> n_tokens;   // [n_inputs] evaluated
-  std::vector<float> values;       // [rows, width]
-};
+// Throws out_of_range: max_tokens is more than the model's context.
+int64_t most_tokens(const Model& model, const EmbedOptions& options);
 
 // The bits of an input's rows do not depend on the other inputs. Inputs share passes without padding. Throws
 // invalid_argument (an empty input), out_of_range (a token), context_full (longer than sequence_len), each

@@ -5,6 +5,7 @@
 
 #include "base/excerpt.h"
 #include "base/file.h"
+#include "kernels/elements.h"
 
 namespace nanochat {
 
@@ -32,34 +33,40 @@ void check_tensor(const ModelDirectory::Entry& entry, const WantedTensor& wanted
         .say("{}: tensor '{}': shape {}, expected {}", path, tensor.name, info.shape, tensor.shape);
   }
   const bool may_be_i8 = tensor.kind == TensorKind::matrix;
-  if (!is_float(info.dtype) && !(may_be_i8 && info.dtype == DType::i8)) {
+  const bool may_be_f8 = may_be_i8 && wanted.may_be_fp8;
+  const bool is_scaled =
+      (may_be_i8 && info.dtype == DType::i8) || (may_be_f8 && info.dtype == DType::f8_e4m3);
+  if (!is_float(info.dtype) && !is_scaled) {
+    const char* const others = may_be_f8 ? ", F16, I8 or F8_E4M3" : may_be_i8 ? ", F16 or I8" : " or F16";
     throw Error(Status::format_unsupported)
         .subject(path)
-        .say("{}: tensor '{}': dtype {}, expected F32, BF16{} F16{}", path, tensor.name,
-             dtype_name(info.dtype), may_be_i8 ? "," : " or", may_be_i8 ? " or I8" : "");
+        .say("{}: tensor '{}': dtype {}, expected F32, BF16{}", path, tensor.name, dtype_name(info.dtype),
+             others);
   }
 }
 
-// The scales of an I8 tensor; the tensors of other types must have none.
+// The scales of a tensor of I8 or F8_E4M3; the tensors of other types must have none.
 ModelDirectory::Entry find_scales(const WantedTensor& wanted, const ModelDirectory::Entry& weights) {
   const TensorSpec& tensor = *wanted.tensor;
   const ModelDirectory& directory = *wanted.directory;
   const std::string name = scale_name(tensor);
   const std::string& path = weights.file->path();
-  const bool is_i8 = weights.info->dtype == DType::i8;
+  const DType dtype = weights.info->dtype;
+  const bool is_scaled = has_scales(dtype);
   const auto refuse = [&](std::string_view reason) {
     throw Error(Status::format_invalid).subject(path).say("{}: {}", path, reason);
   };
-  if (!is_i8 && directory.contains(name)) {
+  if (!is_scaled && directory.contains(name)) {
     refuse(format_text("tensor '{}': scales of '{}', which is {}, expected I8", name, tensor.name,
-                       dtype_name(weights.info->dtype)));
+                       dtype_name(dtype)));
   }
-  if (!is_i8) return {nullptr, nullptr};
-  if (!wanted.may_be_int8) {
+  if (!is_scaled) return {nullptr, nullptr};
+  if (dtype == DType::i8 && !wanted.may_be_int8) {
     refuse(format_text("tensor '{}': dtype I8, but config.json has no quantization_config", tensor.name));
   }
   if (!directory.contains(name)) {
-    refuse(format_text("tensor '{}': dtype I8, but its scales '{}' are missing", tensor.name, name));
+    refuse(format_text("tensor '{}': dtype {}, but its scales '{}' are missing", tensor.name,
+                       dtype_name(dtype), name));
   }
   const ModelDirectory::Entry scales = directory.find(name);
   const Shape expected{tensor.n_rows(), 1};
@@ -71,18 +78,19 @@ ModelDirectory::Entry find_scales(const WantedTensor& wanted, const ModelDirecto
 }
 
 // Scales as fp32. One that is not finite or negative, or that makes a value so, is refused.
-std::vector<float> read_scales(const ModelDirectory::Entry& entry, const std::string& model_id) {
+std::vector<float> read_scales(const ModelDirectory::Entry& entry, DType weights_dtype,
+                               const std::string& model_id) {
   const TensorInfo& info = *entry.info;
   std::vector<std::byte> bytes(info.n_bytes);
   entry.file->file().read_at(info.offset, bytes);
   std::vector<float> scales(static_cast<size_t>(info.shape[0]));
   convert_values(bytes.data(), info.dtype, reinterpret_cast<std::byte*>(scales.data()), DType::f32,
                  info.shape[0]);
-  constexpr float kLargest = std::numeric_limits<float>::max() / 128.0F;
+  const float largest = std::numeric_limits<float>::max() / (weights_dtype == DType::i8 ? 128.0F : 448.0F);
   for (size_t i = 0; i < scales.size(); ++i) {
-    if (scales[i] >= 0.0F && scales[i] <= kLargest) continue;
+    if (scales[i] >= 0.0F && scales[i] <= largest) continue;
     const std::string reason = format_text("tensor '{}': element {} of {} is {}, expected 0 to {}", info.name,
-                                           i, scales.size(), scales[i], kLargest);
+                                           i, scales.size(), scales[i], largest);
     throw Error(Status::model_validation_failed)
         .subject(info.name)
         .field("model_id", model_id)
@@ -147,8 +155,10 @@ FoundTensors find_tensors(std::span<const WantedTensor> wanted, const std::strin
 DirectorySource::DirectorySource(std::span<const WantedTensor> wanted, const FoundTensors& found,
                                  const std::string& model_id)
     : wanted_(wanted), found_(found) {
-  for (const ModelDirectory::Entry& entry : found.scales) {
-    scales_.push_back(entry.file == nullptr ? std::vector<float>() : read_scales(entry, model_id));
+  for (size_t i = 0; i < found.scales.size(); ++i) {
+    const ModelDirectory::Entry& entry = found.scales[i];
+    scales_.push_back(entry.file == nullptr ? std::vector<float>()
+                                            : read_scales(entry, found.stored[i], model_id));
   }
   std::vector<const SafetensorsFile*> files;
   for (const ModelDirectory::Entry& entry : found.entries) files.push_back(entry.file);

@@ -21,13 +21,14 @@ struct WantedTensor {
   const TensorSpec* tensor;
   bool is_embedding = false;  // its width tells that config.json and weights are of different models
   bool may_be_int8 = false;   // config.json says so
+  bool may_be_fp8 = false;    // F8_E4M3 with a scale of each row
 };
 
 // What was found, by the number of the wanted tensor. Nothing of the weights has been read.
 struct FoundTensors {
   std::vector<ModelDirectory::Entry> entries;
   std::vector<DType> stored;
-  std::vector<ModelDirectory::Entry> scales;  // of those stored as I8; else without a file
+  std::vector<ModelDirectory::Entry> scales;  // of those stored as I8 or F8_E4M3; else without a file
   uint64_t scale_bytes() const;
 };
 

@@ -55,6 +55,7 @@ DType loaded_dtype(DType stored, WeightDtype wanted) {
 
 DType loaded_matrix_dtype(DType stored, WeightDtype wanted) {
   if (wanted == WeightDtype::f8) return DType::f8_e4m3;
+  if (stored == DType::f8_e4m3 && wanted == WeightDtype::as_stored) return stored;
   const bool stays_i8 = stored == DType::i8 && wanted == WeightDtype::as_stored;
   return stays_i8 || wanted == WeightDtype::i8 ? DType::i8 : loaded_dtype(stored, wanted);
 }

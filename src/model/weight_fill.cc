@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "base/error.h"
+#include "kernels/elements.h"
 
 namespace nanochat {
 
@@ -142,14 +143,13 @@ class Filling {
     if (n_used > 0) {
       const int64_t row = to.first_row + chunk.first_row;
       const std::span<const float> scales = request_.source->scales(chunk.slot);
-      if (dtype == DType::i8 && to.matrix->dtype != DType::i8) {
-        pack_dequantized(chunk, bytes, {row, n_used}, scratch);
-        return -1;
+      if (has_scales(dtype) && to.matrix->dtype != dtype) {
+        return pack_dequantized(chunk, bytes, {row, n_used}, scratch);
       }
       const float* const own = scales.empty() ? nullptr : scales.data() + chunk.first_row;
       const int64_t bad =
           device_.kernels().pack_rows(device_, *to.matrix, row, n_used, bytes.data(), dtype, own);
-      if (dtype == DType::i8) return bad;  // integers are finite, and the scales were checked
+      if (has_scales(dtype)) return bad;  // the scales were checked
       if (bad >= 0 || n_used == chunk.n_rows) return bad;
     }
     // Rows that pad the vocabulary are no outputs, but a file that holds NaN there is damaged all the same.
@@ -164,18 +164,19 @@ class Filling {
     int64_t first, n;
   };
 
-  void pack_dequantized(const Chunk& chunk, std::span<const std::byte> bytes, MatrixRows rows,
-                        std::vector<std::byte>& scratch) {
+  int64_t pack_dequantized(const Chunk& chunk, std::span<const std::byte> bytes, MatrixRows rows,
+                           std::vector<std::byte>& scratch) {
     const WeightTarget& to = request_.targets[chunk.slot];
     const int64_t width = to.tensor->width();
     const std::span<const float> scales = request_.source->scales(chunk.slot);
-    const auto* integers = reinterpret_cast<const int8_t*>(bytes.data());
+    const DType dtype = request_.source->dtype(chunk.slot);
     const auto target = staging(scratch, static_cast<size_t>(rows.n * width) * sizeof(float));
     auto* values = reinterpret_cast<float*>(target.data());
     for (int64_t i = 0; i < rows.n * width; ++i) {
-      values[i] = static_cast<float>(integers[i]) * scales[static_cast<size_t>(chunk.first_row + i / width)];
+      values[i] =
+          element_at(bytes.data(), dtype, i) * scales[static_cast<size_t>(chunk.first_row + i / width)];
     }
-    device_.kernels().pack_rows(device_, *to.matrix, rows.first, rows.n, values, DType::f32, nullptr);
+    return device_.kernels().pack_rows(device_, *to.matrix, rows.first, rows.n, values, DType::f32, nullptr);
   }
 
   int64_t copy_rows(const Chunk& chunk, std::span<const std::byte> bytes, DType target_dtype,

@@ -13,7 +13,7 @@ constexpr uint32_t kNoPlace = std::numeric_limits<uint32_t>::max();
 constexpr size_t kPlacesPerCheck = 65536;
 constexpr size_t kByteTokens = 256;
 
-constexpr uint64_t kLeastBytes = uint64_t{1} << 16;  // for pairs and their places
+constexpr uint64_t kLeastBytes = uint64_t{1} << 16;
 
 }  // namespace
 
@@ -33,7 +33,8 @@ BpeMergeState::BpeMergeState(const Size& size, uint64_t max_tokens, uint64_t max
   }
   budget_ = {kNoLimit, kNoLimit, kNoLimit};
   if (max_bytes != kNoLimit) {
-    const uint64_t needed = fixed_bytes_ + kLeastBytes;
+    // With less room for pairs and places than this, everything would be counted anew every few merges.
+    const uint64_t needed = fixed_bytes_ + std::max(kLeastBytes, size.n_bytes);
     if (needed > max_bytes) {
       throw Error(Status::working_memory_exhausted)
           .subject("memory_limit")

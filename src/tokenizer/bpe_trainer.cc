@@ -103,8 +103,7 @@ BpeMergeState BpeTrainer::State::take_pieces(const Watch& watch) {
   const auto visit = [&](uint64_t total, FunctionRef<void(std::string_view, uint64_t)> take) {
     uint64_t n_visited = 0;
     counter.visit_pieces(watch, [&](std::string_view piece, uint64_t n) {
-      if (n_visited % kPiecesPerReport == 0) watch.report("count", n_visited, std::max(total, n_visited));
-      ++n_visited;
+      if (++n_visited % kPiecesPerReport == 0) watch.report("count", n_visited, std::max(total, n_visited));
       take(piece, n);
     });
     return n_visited;

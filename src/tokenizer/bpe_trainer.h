@@ -35,9 +35,9 @@ class PieceCounter;
 // Documents are split separately. Counts are 64-bit.
 //
 // memory_limit covers the tables of counted pieces, what writing and reading them takes, and the merging. The
-// pieces that do not fit are kept in temporary files; the merges are the same. Merging needs at least 4 bytes
-// for each byte of the different pieces and 12 for each of them; if that is above the limit, train() throws
-// working_memory_exhausted naming both figures.
+// pieces that do not fit are kept in temporary files; the merges are the same. Merging needs at least 5 bytes
+// for each byte of the different pieces, 12 for each of them and 60 for each token to be; if that is above the
+// limit, train() throws working_memory_exhausted naming both figures.
 class BpeTrainer {
  public:
   explicit BpeTrainer(const BpeTrainOptions& options);  // throws invalid_argument naming field and value

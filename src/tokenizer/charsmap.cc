@@ -86,6 +86,29 @@ Charsmap::Charsmap(std::string_view blob, std::string_view name) {
 }
 
 // The shortest key that `text` begins with. A trie that leads outside of itself has no more keys there.
+bool Charsmap::replacement_at(uint32_t leaf, std::string_view& replacement) const {
+  if (leaf >= units_.size() || value(units_[leaf]) > texts_.size()) return false;
+  const size_t begin = value(units_[leaf]);
+  // A place inside a character would give half of it.
+  if (begin < texts_.size() && (static_cast<uint8_t>(texts_[begin]) & 0xc0) == 0x80) return false;
+  replacement = std::string_view(texts_).substr(begin, texts_.find('\0', begin) - begin);
+  return true;
+}
+
+size_t Charsmap::find_longest(std::string_view text, std::string_view& replacement) const {
+  size_t longest = 0;
+  uint32_t node = offset(units_[0]);
+  for (size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<uint8_t>(text[i]);
+    node ^= byte;
+    if (byte == 0 || node >= units_.size() || label(units_[node]) != byte) break;
+    const uint32_t unit = units_[node];
+    node ^= offset(unit);
+    if (has_leaf(unit) && replacement_at(node, replacement)) longest = i + 1;
+  }
+  return longest;
+}
+
 bool Charsmap::find(std::string_view text, std::string_view& replacement) const {
   uint32_t node = offset(units_[0]);
   for (const char c : text) {
@@ -96,11 +119,7 @@ bool Charsmap::find(std::string_view text, std::string_view& replacement) const 
     const uint32_t unit = units_[node];
     node ^= offset(unit);
     if (!has_leaf(unit)) continue;
-    if (node >= units_.size() || value(units_[node]) > texts_.size()) return false;
-    const size_t begin = value(units_[node]);
-    // A place inside a character would give half of it.
-    if (begin < texts_.size() && (static_cast<uint8_t>(texts_[begin]) & 0xc0) == 0x80) return false;
-    replacement = std::string_view(texts_).substr(begin, texts_.find('\0', begin) - begin);
+    if (!replacement_at(node, replacement)) return false;
     return true;
   }
   return false;

@@ -21,11 +21,15 @@ class Charsmap {
   // Reads all of the source, one grapheme cluster after another, as the Hugging Face library does: of a short
   // cluster the shortest key that begins it replaces all of it. Bytes that are not UTF-8 stay.
   void run(NormalizedText& text) const;
+  // The longest key that `text` begins with, as SentencePiece itself reads its table: its bytes, 0 if there
+  // is none.
+  size_t find_longest(std::string_view text, std::string_view& replacement) const;
   size_t longest_replacement() const { return longest_; }
   size_t text_bytes() const { return texts_.size(); }
 
  private:
   bool find(std::string_view text, std::string_view& replacement) const;
+  bool replacement_at(uint32_t leaf, std::string_view& replacement) const;
   void replace(NormalizedText& text, size_t n, std::string_view replacement) const;
 
   std::vector<uint32_t> units_;

@@ -195,6 +195,8 @@ void run_step(const Step& step, NormalizedText& text) {
       return step.bert->run(text);
     case Step::Kind::precompiled:
       return step.charsmap->run(text);
+    case Step::Kind::sentence_piece:
+      return step.sentence_piece->run(text);
   }
 }
 
@@ -251,6 +253,8 @@ size_t PipelineNormalizer::size_bound(size_t text_bytes, size_t n_segments) cons
   for (const NormalizerStep& step : steps_) {
     if (step.kind == NormalizerStep::Kind::prepend) {
       text_bytes = plus(text_bytes, times(n_segments, step.by.size()));
+    } else if (step.kind == NormalizerStep::Kind::sentence_piece) {  // a space before each segment
+      text_bytes = times(plus(text_bytes, n_segments), step.sentence_piece->longest_replacement());
     } else if (step.kind == NormalizerStep::Kind::replace_all) {  // also where nothing stood
       text_bytes = plus(text_bytes, times(plus(text_bytes, n_segments), step.by.size()));
     } else {

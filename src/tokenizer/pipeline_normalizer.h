@@ -15,6 +15,7 @@
 #include "tokenizer/normal_forms.h"
 #include "tokenizer/normalized_text.h"
 #include "tokenizer/regular_expression.h"
+#include "tokenizer/sentence_piece_normalizer.h"
 
 namespace nanochat {
 
@@ -31,6 +32,7 @@ struct NormalizerStep {
     byte_level,  // bytes to GPT-2's alphabet
     bert,
     precompiled,
+    sentence_piece,
   };
   Kind kind;
   std::string what = {};
@@ -40,6 +42,7 @@ struct NormalizerStep {
   std::shared_ptr<const RegularExpression> pattern = nullptr;
   std::shared_ptr<const BertNormalizer> bert = nullptr;
   std::shared_ptr<const Charsmap> charsmap = nullptr;
+  std::shared_ptr<const SentencePieceNormalizer> sentence_piece = nullptr;
 };
 
 class PipelineNormalizer {

@@ -85,6 +85,9 @@ std::string TokenDecoder::decode(std::string_view token_text, bool is_first, boo
       case DecoderStep::Kind::strip_each_end:
         strip_end(text, step.what, step.count);
         break;
+      case DecoderStep::Kind::replace_token:
+        if (text == step.what) return step.by;
+        break;
       case DecoderStep::Kind::replace_first:
         if (is_first) text = replace_all(text, step.what, step.by);
         break;

@@ -22,6 +22,7 @@ struct DecoderStep {
     strip_each,        // the same for every token
     space_between,     // a space before every token but the first: what the library does without a decoder
     strip_each_end,    // up to `count` times `what` off the end of every token
+    replace_token,     // a token that is `what` by `by`, to which no other step is applied
     replace_first,     // every `what` by `by`, in the whole text's first token
     word_piece,        // not the first token: `what` off its beginning, or a space before it
     clean_up,          // no space before punctuation and English contractions, as the library has it

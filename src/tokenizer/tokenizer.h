@@ -118,10 +118,11 @@ enum class SplitPattern : int32_t { nanochat, gpt2, cl100k, o200k, llama3 };
 std::string_view split_pattern_text(SplitPattern pattern);
 bool split_pattern_from_name(std::string_view name, SplitPattern& pattern);  // "nanochat", "gpt2", ...
 
-// tokenizer.json of Hugging Face, of the reference's golden form (merges as id pairs), or a tiktoken rank
-// file
-// (*.tiktoken; needs a pattern). The form is found from the content. Throws format_invalid or
-// format_unsupported naming the file, the field and what was found.
+// tokenizer.json of Hugging Face, of the reference's golden form (merges as id pairs), a SentencePiece model,
+// a vocab.txt of BERT, or a tiktoken rank file (*.tiktoken; needs a pattern). The form is found from the
+// content. Throws format_invalid or format_unsupported naming the file, the field and what was found.
+std::string find_tokenizer_file(
+    const std::string& folder);  // the one to load; tokenizer.json if there is none
 std::shared_ptr<const Tokenizer> load_tokenizer(const std::string& path);
 std::shared_ptr<const Tokenizer> load_tiktoken(const std::string& path, SplitPattern pattern,
                                                const std::vector<SpecialToken>& specials);

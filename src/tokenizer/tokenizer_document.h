@@ -10,6 +10,7 @@
 
 #include "base/json.h"
 #include "tokenizer/text_arena.h"
+#include "tokenizer/tokenizer.h"
 
 namespace nanochat {
 
@@ -31,5 +32,8 @@ struct TokenizerDocument {
 
 // Throws format_invalid naming `name` and the byte offset. Refuses what parse_json refuses.
 TokenizerDocument read_tokenizer_document(std::string_view text, std::string_view name);
+
+// The tokenizer that it describes; throws format_invalid or format_unsupported naming `name` and the place.
+std::shared_ptr<const Tokenizer> make_tokenizer(const TokenizerDocument& document, std::string_view name);
 
 }  // namespace nanochat

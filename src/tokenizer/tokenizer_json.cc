@@ -47,7 +47,7 @@ void check_post_processor(const PostProcessorTokens& tokens, const TokenizerPart
   }
 }
 
-std::shared_ptr<const Tokenizer> read_hugging_face(TokenizerDocument& document, const JsonNode& root,
+std::shared_ptr<const Tokenizer> read_hugging_face(const TokenizerDocument& document, const JsonNode& root,
                                                    std::string_view file) {
   TokenizerParts parts;
   parts.normalizer = PipelineNormalizer(read_normalizer(member(root, "normalizer", file)));
@@ -115,7 +115,10 @@ std::shared_ptr<const Tokenizer> read_reference_form(const JsonNode& root, std::
 }  // namespace
 
 std::shared_ptr<const Tokenizer> parse_tokenizer_json(std::string_view text, std::string_view name) {
-  TokenizerDocument document = read_tokenizer_document(text, name);
+  return make_tokenizer(read_tokenizer_document(text, name), name);
+}
+
+std::shared_ptr<const Tokenizer> make_tokenizer(const TokenizerDocument& document, std::string_view name) {
   const JsonNode root(*document.rest, name, "");
   if (root.has("model")) return read_hugging_face(document, root, name);
   if (root.has("merges") && root.has("pattern")) return read_reference_form(root, name);

@@ -71,9 +71,9 @@ static void test_bad_input_is_refused_by_name(void) {
   CHECK_STATUS(nanochat_embed_text(model, NULL, NULL, NULL, 0, NULL, &embeddings, &error),
                NANOCHAT_STATUS_INVALID_ARGUMENT);
   nanochat_embed_options options = NANOCHAT_EMBED_OPTIONS_INIT;
-  options.pooling = 4;
+  options.pooling = 7;
   CHECK_SAYS(nanochat_embed(model, inputs, good_and_bad, 1, &options, &embeddings, &error),
-             NANOCHAT_STATUS_INVALID_ARGUMENT, "pooling", "4");
+             NANOCHAT_STATUS_INVALID_ARGUMENT, "pooling", "7");
   CHECK(embeddings == NULL);
   CHECK_OK(nanochat_embed(model, NULL, NULL, 0, NULL, &embeddings, &error));
   CHECK(nanochat_embeddings_count(embeddings) == 0);

@@ -3,12 +3,14 @@
 #include <nanochat.h>
 
 #include <atomic>
+#include <cstdio>
 #include <cstdlib>
 #include <functional>
 #include <new>
 #include <string>
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 namespace {
 
@@ -61,6 +63,8 @@ void operator delete(void* pointer, size_t, std::align_val_t) noexcept { give_ba
 namespace {
 
 constexpr const char* kStories = NANOCHAT_TEST_DATA "/models/stories260K";
+constexpr const char* kBert = NANOCHAT_TEST_DATA "/models/encoder_bert_mean";
+constexpr const char* kFusion = NANOCHAT_TEST_DATA "/models/fuse_moe_small";
 
 nanochat_runtime* make_runtime() {
   nanochat_runtime_options options = NANOCHAT_RUNTIME_OPTIONS_INIT;
@@ -130,6 +134,57 @@ TEST(EveryAllocationFailsOnce, LoadingATokenizer) {
   nanochat_runtime_free(runtime);
 }
 
+std::string training_corpus() {
+  const std::string path = testing::TempDir() + "nanochat-training-" + std::to_string(getpid()) + ".jsonl";
+  FILE* file = std::fopen(path.c_str(), "wb");
+  for (int i = 0; i < 300 && file != nullptr; ++i) {
+    std::fprintf(file, "{\"n\":[%d],\"text\":\"piece %c%c%c of\\ttext\"}\n", i, 'a' + i % 26, 'a' + i / 26,
+                 'a' + i * 7 % 26);
+  }
+  if (file != nullptr) std::fclose(file);
+  return path;
+}
+
+nanochat_status train_on(nanochat_runtime* runtime, const std::string& path, nanochat_tokenizer** tokenizer,
+                         nanochat_error** error) {
+  const char* const paths[] = {path.c_str()};
+  nanochat_tokenizer_train_options options = NANOCHAT_TOKENIZER_TRAIN_OPTIONS_INIT;
+  options.vocab_size = 256 + 9 + 4;
+  options.memory_limit = uint64_t{1} << 20;
+  return nanochat_tokenizer_train_files(runtime, &options, paths, 1, tokenizer, error);
+}
+
+TEST(EveryAllocationFailsOnce, TrainingATokenizer) {
+  nanochat_runtime* runtime = make_runtime();
+  const std::string path = training_corpus();
+  EXPECT_GT(fail_each_allocation([&](nanochat_error** error) {
+              nanochat_tokenizer* tokenizer = nullptr;
+              const nanochat_status status = train_on(runtime, path, &tokenizer, error);
+              EXPECT_EQ(tokenizer != nullptr, status == NANOCHAT_OK);
+              nanochat_tokenizer_free(tokenizer);
+              return status;
+            }),
+            100);
+  std::remove(path.c_str());
+  nanochat_runtime_free(runtime);
+}
+
+TEST(EveryAllocationFailsOnce, SavingATokenizerInOtherForms) {
+  nanochat_runtime* runtime = make_runtime();
+  const std::string path = training_corpus();
+  nanochat_tokenizer* tokenizer = nullptr;
+  ASSERT_EQ(train_on(runtime, path, &tokenizer, nullptr), NANOCHAT_OK);
+  for (const int32_t form : {NANOCHAT_TOKENIZER_TIKTOKEN, NANOCHAT_TOKENIZER_TOKEN_BYTES}) {
+    EXPECT_GT(fail_each_allocation([&](nanochat_error** error) {
+                return nanochat_tokenizer_save_as(tokenizer, path.c_str(), form, error);
+              }),
+              10);
+  }
+  std::remove(path.c_str());
+  nanochat_tokenizer_free(tokenizer);
+  nanochat_runtime_free(runtime);
+}
+
 TEST(EveryAllocationFailsOnce, LoadingAModel) {
   nanochat_runtime* runtime = make_runtime();
   EXPECT_GT(fail_each_allocation([&](nanochat_error** error) {
@@ -140,6 +195,59 @@ TEST(EveryAllocationFailsOnce, LoadingAModel) {
               return status;
             }),
             100);
+  nanochat_runtime_free(runtime);
+}
+
+TEST(EveryAllocationFailsOnce, LoadingAnEncoder) {
+  nanochat_runtime* runtime = make_runtime();
+  EXPECT_GT(fail_each_allocation([&](nanochat_error** error) {
+              nanochat_model* model = nullptr;
+              const nanochat_status status = nanochat_model_load(runtime, kBert, nullptr, &model, error);
+              EXPECT_EQ(model != nullptr, status == NANOCHAT_OK);
+              nanochat_model_free(model);
+              return status;
+            }),
+            100);
+  nanochat_runtime_free(runtime);
+}
+
+TEST(EveryAllocationFailsOnce, EmbeddingTexts) {
+  nanochat_runtime* runtime = make_runtime();
+  nanochat_model* model = nullptr;
+  nanochat_tokenizer* tokenizer = nullptr;
+  ASSERT_EQ(nanochat_model_load(runtime, kBert, nullptr, &model, nullptr), NANOCHAT_OK);
+  ASSERT_EQ(nanochat_tokenizer_load(runtime, kBert, nullptr, &tokenizer, nullptr), NANOCHAT_OK);
+  EXPECT_GT(fail_each_allocation([&](nanochat_error** error) {
+              const char* texts[] = {"one text", "another, longer one"};
+              nanochat_embeddings* embeddings = nullptr;
+              const nanochat_status status =
+                  nanochat_embed_text(model, tokenizer, texts, nullptr, 2, nullptr, &embeddings, error);
+              EXPECT_EQ(embeddings != nullptr, status == NANOCHAT_OK);
+              nanochat_embeddings_free(embeddings);
+              nanochat_runtime_reclaim(runtime, nullptr);  // what the pool keeps is no leak
+              return status;
+            }),
+            20);
+  nanochat_tokenizer_free(tokenizer);
+  nanochat_model_free(model);
+  nanochat_runtime_free(runtime);
+}
+
+TEST(EveryAllocationFailsOnce, Fusing) {
+  nanochat_runtime* runtime = make_runtime();
+  nanochat_fusion* fusion = nullptr;
+  ASSERT_EQ(nanochat_fusion_load(runtime, kFusion, nullptr, &fusion, nullptr), NANOCHAT_OK);
+  EXPECT_GT(fail_each_allocation([&](nanochat_error** error) {
+              const float row[83] = {1.0F};
+              nanochat_embeddings* fused = nullptr;
+              const nanochat_status status = nanochat_fuse(fusion, row, 1, 83, nullptr, &fused, error);
+              EXPECT_EQ(fused != nullptr, status == NANOCHAT_OK);
+              nanochat_embeddings_free(fused);
+              nanochat_runtime_reclaim(runtime, nullptr);
+              return status;
+            }),
+            5);
+  nanochat_fusion_free(fusion);
   nanochat_runtime_free(runtime);
 }
 

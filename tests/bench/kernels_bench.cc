@@ -74,7 +74,8 @@ double arithmetic_rate(Device& device, DType dtype) {
   best.bf16_flops_per_second = std::max(best.bf16_flops_per_second, rates.bf16_flops_per_second);
   best.int8_ops_per_second = std::max(best.int8_ops_per_second, rates.int8_ops_per_second);
   if (dtype == DType::i8) return best.int8_ops_per_second;
-  return dtype == DType::bf16 ? best.bf16_flops_per_second : best.f32_flops_per_second;
+  return dtype == DType::bf16 || dtype == DType::f8_e4m3 ? best.bf16_flops_per_second
+                                                         : best.f32_flops_per_second;
 }
 
 void fill(float* data, int64_t n) {
@@ -360,7 +361,7 @@ int main(int argc, char** argv) {
       "\"f32_GFLOP_per_s\": %.1f, \"bf16_GFLOP_per_s\": %.1f}\n",
       device->isa().c_str(), device->threads().n_threads(), rates.read_bytes_per_second / 1e9,
       rates.f32_flops_per_second / 1e9, rates.bf16_flops_per_second / 1e9);
-  for (const DType dtype : {DType::i8, DType::bf16, DType::f32}) {
+  for (const DType dtype : {DType::i8, DType::f8_e4m3, DType::bf16, DType::f32}) {
     for (const auto& [n, k] :
          {std::pair<int64_t, int64_t>{1280, 5120}, {5120, 1280}, {3840, 1280}, {65536, 1280}}) {
       bench_one_row(*device, dtype, n, k);
@@ -375,6 +376,8 @@ int main(int argc, char** argv) {
   bench_pack(*device, DType::bf16, DType::bf16, 16384, 5120);
   bench_pack(*device, DType::f32, DType::bf16, 32768, 1280);
   bench_pack(*device, DType::f32, DType::f32, 32768, 1280);
+  bench_pack(*device, DType::f32, DType::i8, 32768, 1280);
+  bench_pack(*device, DType::f32, DType::f8_e4m3, 32768, 1280);
   for (const DType dtype : {DType::f32, DType::bf16, DType::i8}) {
     bench_attention(*device, dtype, 1, 1023, 10, 10);
     bench_attention(*device, dtype, 1, 2047, 20, 5);

@@ -93,6 +93,50 @@ TEST(TokenizerCommand, TakesLinesOrFilesAsDocuments) {
   EXPECT_EQ(double_break("line"), 2U);
 }
 
+std::vector<std::string> train_arguments(const std::string& input, const std::string& output) {
+  return {"tokenizer", "train", "--input", input, "--vocab-size", "600", "--output", output, "--no-progress"};
+}
+
+TEST(TokenizerCommand, TrainsFromFoldersWithinALimit) {
+  const ScratchFolder scratch;
+  std::filesystem::create_directory(scratch.path("corpus"));
+  std::string lines;
+  for (int i = 0; i < 3000; ++i) lines += json{{"body", "words word " + std::to_string(i * i)}}.dump() + "\n";
+  scratch.write("corpus/a.jsonl", lines);
+  scratch.write("corpus/b.txt", "more words\n");
+  std::vector<std::string> arguments = train_arguments(scratch.path("corpus"), scratch.path("free.json"));
+  for (const char* more : {"--text-field", "body", "--special", "<s>", "</s>"}) arguments.push_back(more);
+  const ProgramRun unlimited = run_program(arguments);
+  ASSERT_EQ(unlimited.exit_code, 0) << unlimited.err;
+  arguments[7] = scratch.path("tight.json");
+  for (const std::string& more :
+       {std::string("--memory-limit"), std::string("1MiB"), std::string("--spill-dir"),
+        scratch.folder().string(), std::string("--ranks"), scratch.path("t.tiktoken"),
+        std::string("--token-bytes"), scratch.path("bytes.safetensors")}) {
+    arguments.push_back(more);
+  }
+  const ProgramRun limited = run_program(arguments);
+  ASSERT_EQ(limited.exit_code, 0) << limited.err;
+  const std::string made = read_file(scratch.path("tight.json"));
+  EXPECT_EQ(made, read_file(scratch.path("free.json")));
+  EXPECT_NE(made.find("</s>"), std::string::npos);
+  EXPECT_EQ(read_file(scratch.path("t.tiktoken")).substr(0, 7), "AA== 0\n");
+  EXPECT_NE(read_file(scratch.path("bytes.safetensors")).find("token_bytes"), std::string::npos);
+}
+
+TEST(TokenizerCommand, NamesWhatItCannotTrainFrom) {
+  const ScratchFolder scratch;
+  const std::string bad = scratch.write("a.jsonl", "{\"text\":\"a\"}\nno json\n");
+  const ProgramRun line = run_program(train_arguments(bad, scratch.path("t.json")));
+  EXPECT_EQ(line.exit_code, 2);
+  EXPECT_NE(line.err.find(bad + ": line 2: not valid JSON"), std::string::npos) << line.err;
+  std::vector<std::string> mixed = train_arguments(bad, scratch.path("t.json"));
+  mixed.insert(mixed.begin() + 4, scratch.write("plain", "text"));
+  const ProgramRun both = run_program(mixed);
+  EXPECT_EQ(both.exit_code, 1);
+  EXPECT_NE(both.err.find(scratch.path("plain")), std::string::npos) << both.err;
+}
+
 TEST(TokenizerCommand, RefusesToTrainFromAFileThatIsNotThere) {
   const ScratchFolder scratch;
   const ProgramRun run = run_program(

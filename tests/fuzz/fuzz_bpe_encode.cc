@@ -55,7 +55,7 @@ void decode_any(const Tokenizer& tokenizer, std::string_view input) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size < 2) return 0;
-  const auto pattern = static_cast<SplitPattern>(data[0] % 4);
+  const auto pattern = static_cast<SplitPattern>(data[0] % 5);
   const std::string_view input(reinterpret_cast<const char*>(data) + 2, size - 2);
   const size_t n_vocabulary = input.size() * data[1] / 512;
   const std::string_view text = input.substr(n_vocabulary);

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Makes the ids that PyPI's `tokenizers` and `tiktoken` give for the sample texts.
 
-usage: make_tokenizer_vectors.py SAMPLES_JSON_ZST OUT_DIR NAME=tokenizer.json ... PATTERN:NAME=ranks.tiktoken ...
+usage: make_tokenizer_vectors.py SAMPLES_JSON_ZST OUT_DIR [--spans] NAME=tokenizer.json ... PATTERN:NAME=ranks.tiktoken ...
 
 PATTERN is r50k, p50k, cl100k or o200k. Needs PyPI `tokenizers`, `tiktoken` and the zstd program. Writes OUT_DIR/NAME.json.zst:
   plain      for each sample: ids, special tokens in the text taken as text, none added
   decoded    for each sample: the text of those ids where it is not the sample itself, else null
+  spans      for each sample, with --spans before the names: the bytes of each of those ids, begin, end, begin, end ...
   special    for texts with special tokens: text, ids (specials found and added), ids without added ones,
              text of ids, text of ids without specials
 """
@@ -23,6 +24,7 @@ SPECIAL_TEXTS = ["", " ", "Hello <|endoftext|> world", "<|endoftext|>", "<|endof
                  "<s> Hello</s>", "<|user|>\nHi<|end|>\n<|assistant|>", "<|endofprompt|>x<|fim_prefix|>", "<|startoftranscript|><|en|> hi<|0.02|>",
                  ">>TITLE<< What\n>>QUESTION<<>>SUFFIX<<", "x\t\t\t\ty        z", "<|endoftext", "<|<|endoftext|>|>", "\u2581a \u2581 b", "  <s>  ", "<pad><mask>",
                  "<0x41>", "\u0120a", "caf\u00e9<|endoftext|>\U0001f600"]
+BERT_TEXTS = ["[CLS] a [SEP] b[MASK]c [PAD]", "[cls] [Cls]", "x [MASK].", "[MASK][MASK]", "Don't , do not . stop !", "\u00c9cole [UNK]\u4e2d\u6587"]
 
 
 def read(path):
@@ -39,17 +41,29 @@ def write(path, value):
     print(path, len(text), "->", len(packed))
 
 
-def hugging_face(path, texts):
+def byte_spans(encoding, text):
+    places = [0]
+    for c in text:
+        places.append(places[-1] + len(c.encode("utf-8")))
+    return [places[i] for pair in encoding.offsets for i in pair]
+
+
+def hugging_face(path, texts, with_spans):
     tokenizer = Tokenizer.from_str(read(path).decode("utf-8"))
-    result = {"plain": [], "decoded": [], "special": []}
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    result = {"plain": [], "decoded": [], "special": []} | ({"spans": []} if with_spans else {})
     tokenizer.encode_special_tokens = True
     for text in texts:
-        ids = tokenizer.encode(text, add_special_tokens=False).ids
+        encoding = tokenizer.encode(text, add_special_tokens=False)
+        ids = encoding.ids
         decoded = tokenizer.decode(ids, skip_special_tokens=False)
+        if with_spans:
+            result["spans"].append(byte_spans(encoding, text))
         result["plain"].append(ids)
         result["decoded"].append(None if decoded == text else decoded)
     tokenizer.encode_special_tokens = False
-    for text in SPECIAL_TEXTS:
+    for text in SPECIAL_TEXTS + (BERT_TEXTS if with_spans else []):
         ids = tokenizer.encode(text, add_special_tokens=True).ids
         bare = tokenizer.encode(text, add_special_tokens=False).ids
         result["special"].append([text, ids, bare, tokenizer.decode(ids, skip_special_tokens=False),
@@ -83,13 +97,16 @@ def tiktoken_ranks(name, path, texts):
 def main():
     texts = json.loads(read(sys.argv[1]))
     out = sys.argv[2]
+    with_spans = "--spans" in sys.argv
     for argument in sys.argv[3:]:
+        if argument == "--spans":
+            continue
         name, path = argument.split("=", 1)
         if ":" in name:
             pattern, name = name.split(":")
             write(f"{out}/{name}.json.zst", tiktoken_ranks(pattern, path, texts))
         else:
-            write(f"{out}/{name}.json.zst", hugging_face(path, texts))
+            write(f"{out}/{name}.json.zst", hugging_face(path, texts, with_spans))
 
 
 main()

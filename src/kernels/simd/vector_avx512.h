@@ -171,25 +171,25 @@ constexpr bool kHasBf16Dot = false;
 NANOCHAT_INLINE Floats bf16_dot(Words, uint32_t, Floats c) { return c; }
 #endif
 
-// kLanes pairs of e4m3, times 2^-8: sign and the other bits of a code are those of an f16 with an exponent of
-// so much less.
+// kLanes pairs of e4m3, times 2^-8, as pairs of bf16: the exponent's upper bits lie beside those of a moved
+// code. For a subnormal code the table has what makes its number out of it.
+NANOCHAT_INLINE Words load_f8_as_bf16(const void* from) {
+  const __m512i codes = _mm512_cvtepi8_epi16(_mm256_loadu_si256(static_cast<const __m256i*>(from)));
+  const __m512i normal = _mm512_set1_epi16(112 << 7);
+  const __m512i small =
+      _mm512_zextsi128_si512(_mm_setr_epi16(0x0000, 0x3710, 0x37a0, 0x37f0, 0x3840, 0x3870, 0x3820, 0x3810));
+  const __mmask32 is_small = _mm512_testn_epi16_mask(codes, _mm512_set1_epi16(0x78));
+  const __m512i change = _mm512_mask_permutexvar_epi16(normal, is_small, codes, small);
+  const __m512i used = _mm512_set1_epi16(static_cast<short>(0x87f0));
+  return _mm512_ternarylogic_epi32(_mm512_slli_epi16(codes, 4), used, change, 0x6a);  // (a & b) ^ c
+}
+
+// The same as floats: sign and the other bits of a code are those of an f16 with an exponent of so much less.
 NANOCHAT_INLINE void load_f8_pairs(const void* from, Floats& even, Floats& odd) {
   const __m256i pairs = _mm256_loadu_si256(static_cast<const __m256i*>(from));
   const __m256i used = _mm256_set1_epi16(static_cast<short>(0xbf80));
   even = _mm512_cvtph_ps(_mm256_and_si256(_mm256_srai_epi16(_mm256_slli_epi16(pairs, 8), 1), used));
   odd = _mm512_cvtph_ps(_mm256_and_si256(_mm256_srai_epi16(pairs, 1), used));
-}
-// The same as pairs of bf16. A subnormal code is corrected by what its normal reading is off.
-NANOCHAT_INLINE Words load_f8_as_bf16(const void* from) {
-  const __m512i codes = _mm512_cvtepi8_epi16(_mm256_loadu_si256(static_cast<const __m256i*>(from)));
-  const __m512i exponent = _mm512_set1_epi16(0x3800);  // 112 << 7
-  const __m512i small =
-      _mm512_zextsi128_si512(_mm_setr_epi16(0x0000, 0x36f0, 0x3760, 0x3790, 0x37c0, 0x37d0, 0x37e0, 0x37f0));
-  const __mmask32 is_small = _mm512_testn_epi16_mask(codes, _mm512_set1_epi16(0x78));
-  const __m512i offset = _mm512_mask_permutexvar_epi16(exponent, is_small, codes, small);
-  const __m512i moved =
-      _mm512_and_si512(_mm512_slli_epi16(codes, 4), _mm512_set1_epi16(static_cast<short>(0x87f0)));
-  return _mm512_add_epi16(moved, offset);
 }
 
 // Integers: each word one of 32 bits, or four bytes, or two of 16 bits.

@@ -64,7 +64,7 @@ inline int64_t count_rows(std::span<const TextInput> texts, bool is_of_tokens) {
 }
 
 inline std::vector<float> encode(const Encoder& encoder, std::span<const TextInput> texts,
-                                 const EncodeOptions& options = {}) {
+                                 const VectorOptions& options = {}) {
   const bool is_of_tokens =
       options.pooling == TextPooling::none ||
       (options.pooling == TextPooling::as_configured && encoder.config().pooling == TextPooling::none);

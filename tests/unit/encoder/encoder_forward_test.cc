@@ -48,22 +48,27 @@ TEST_P(EveryEncoder, GivesTheSameBitsInLongBatchesAndForAnyNumberOfThreads) {
     ASSERT_TRUE(same_bits(std::span(one).subspan(i, few.size()), few)) << i;
 }
 
+// The worst text of tiny networks, whose errors have no width to even out over.
 TEST_P(EveryEncoder, StaysCloseWithNarrowWeights) {
   const Expected expected(GetParam());
   const std::vector<TextInput> texts = expected.texts();
   const auto exact = load_encoder(GetParam(), make_device(), {WeightDtype::f32});
   const auto width = static_cast<size_t>(text_width(*exact, {}));
-  for (const WeightDtype dtype : {WeightDtype::bf16, WeightDtype::i8, WeightDtype::f8}) {
-    for (const std::string& isa : available_cpu_isas()) {
+  const std::vector<float> exact_answers = answers_of(*exact, texts);
+  const std::pair<WeightDtype, double> bounds[] = {
+      {WeightDtype::bf16, 0.9995}, {WeightDtype::i8, 0.9975}, {WeightDtype::f8, 0.98}};
+  for (const auto& [dtype, bound] : bounds) {
+    for (const std::string& isa : {std::string("reference"), std::string()}) {
       const auto encoder = load_encoder(GetParam(), make_device(isa), {dtype});
       EXPECT_EQ(encoder->weight_dtype(), dtype);
-      EXPECT_GE(smallest_cosine(answers_of(*encoder, texts), answers_of(*exact, texts), width), 0.998)
+      EXPECT_GE(smallest_cosine(answers_of(*encoder, texts), exact_answers, width), bound)
           << static_cast<int>(dtype) << ' ' << isa;
     }
   }
 }
 
 TEST_P(EveryEncoder, TakesExactlyWhatThePlanSays) {
+  const Expected expected(GetParam());
   for (const WeightDtype dtype :
        {WeightDtype::as_stored, WeightDtype::f32, WeightDtype::bf16, WeightDtype::i8, WeightDtype::f8}) {
     const EncoderPlan plan = Encoder::plan(encoder_path(GetParam()), {dtype});
@@ -74,8 +79,7 @@ TEST_P(EveryEncoder, TakesExactlyWhatThePlanSays) {
       EXPECT_EQ(device->memory().stats().working_bytes, 0U);
       EXPECT_EQ(encoder->plan().weight_bytes, plan.weight_bytes);
       EXPECT_EQ(encoder->plan().file_bytes, plan.file_bytes);
-      const std::vector<TextInput> texts = Expected(GetParam()).texts();
-      answers_of(*encoder, texts);
+      answers_of(*encoder, expected.texts());
       device->memory().reclaim();
       EXPECT_LE(device->memory().stats().high_water_bytes, plan.weight_bytes + plan.working_bytes);
     }
@@ -146,7 +150,7 @@ TEST(ImageEncoder, RefusesImagesOfAnotherSizeAndValuesThatAreNotFinite) {
 class RefusedText : public ::testing::Test {
  protected:
   Error encode_error(std::vector<int32_t> tokens, std::vector<int32_t> types = {}, int64_t n_attended = 0,
-                     const EncodeOptions& options = {}) {
+                     const VectorOptions& options = {}) {
     const std::vector<int32_t> fine{1, 2, 3};
     const TextInput texts[] = {{fine}, {tokens, types, n_attended}};
     std::vector<float> output(1 << 16);
@@ -227,13 +231,13 @@ TEST(EncodeTexts, StopsWhenItIsCancelledAndReportsItsPasses) {
 
 TEST(EncodeTexts, FailsCleanlyWhenAnyAllocationFails) {
   struct Failing {
-    int count = 0, at = -1;
+    int count = 0, at = 0;  // fails from the at-th on
   } failing;
   MemoryCallbacks callbacks;
   callbacks.user_data = &failing;
   callbacks.allocate = [](size_t bytes, size_t alignment, void* user) -> void* {
     auto& state = *static_cast<Failing*>(user);
-    if (state.count++ == state.at) return nullptr;
+    if (state.count++ >= state.at) return nullptr;
     return std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
   };
   callbacks.free = [](void* pointer, size_t, size_t, void*) { std::free(pointer); };

@@ -9,7 +9,7 @@ constexpr double kRelative = 1e-5;
 class EncoderGolden : public ::testing::TestWithParam<std::string> {
  protected:
   // Vectors of one way of asking against one tensor of the case.
-  void expect(const std::string& name, const std::string& tensor, const EncodeOptions& options,
+  void expect(const std::string& name, const std::string& tensor, const VectorOptions& options,
               const EncoderOptions& loading = {}) {
     const Expected expected(name);
     const auto encoder = load_encoder(name, device_, loading);

@@ -20,7 +20,7 @@ FuseMoeOutput fuse_expected(const FuseMoe& model) {
 }
 
 TEST(FuseMoeSave, LoadedAgainItGivesTheSameBits) {
-  for (const WeightDtype dtype : {WeightDtype::f32, WeightDtype::bf16, WeightDtype::i8}) {
+  for (const WeightDtype dtype : {WeightDtype::f32, WeightDtype::bf16, WeightDtype::i8, WeightDtype::f8}) {
     const auto model = FuseMoe::load(make_device(), kSmall, {dtype}, {});
     const ScratchFolder folder;
     model->save(folder.path(), {});
@@ -35,6 +35,42 @@ TEST(FuseMoeSave, LoadedAgainItGivesTheSameBits) {
     again->save(folder.path(), {});
     EXPECT_TRUE(file_bytes(folder.file("model.safetensors")) == before);
     EXPECT_EQ(FuseMoe::load(make_device(), folder.path(), {}, {})->checksum(), again->checksum());
+  }
+}
+
+TEST(FuseMoeSave, Fp8OnDiskBecomesFloatsOfTheSameValues) {
+  const ScratchFolder folder;
+  FuseMoe::load(make_device(), kSmall, {WeightDtype::f8}, {})->save(folder.path(), {});
+  const auto wide = FuseMoe::load(make_device(), folder.path(), {WeightDtype::f32}, {});
+  const SafetensorsFile written(folder.file("model.safetensors")), stored(kSmall + "/model.safetensors");
+  EXPECT_EQ(written.find("experts.2.fc2.weight")->dtype, DType::f8_e4m3);
+  EXPECT_EQ(written.find("gate.weight")->dtype, DType::f32);
+  const std::vector<float> values = floats_of(stored, "experts.2.fc2.weight");
+  const std::vector<float> scales = floats_of(written, "experts.2.fc2.weight_scale");
+  std::vector<float> row(70);
+  const int32_t id = 9;
+  wide->device().kernels().unpack_rows(wide->device(), wide->weights().experts[2].fc2, {&id, 1}, row.data());
+  for (size_t i = 0; i < row.size(); ++i) {
+    const float code = float_from_f8(f8_from_float(values[9 * 70 + i] / scales[9]));
+    EXPECT_EQ(row[i], code * scales[9]) << i;
+  }
+}
+
+TEST(FuseMoeLoad, RefusesCodesOfFp8ThatAreNoNumbers) {
+  const ScratchFolder folder;
+  FuseMoe::load(make_device(), kSmall, {WeightDtype::f8}, {})->save(folder.path(), {});
+  std::string bytes = file_bytes(folder.file("model.safetensors"));
+  const SafetensorsFile file(folder.file("model.safetensors"));
+  bytes[file.find("experts.0.fc1.weight")->offset + 200] = 0x7f;
+  folder.write("model.safetensors", bytes);
+  for (const WeightDtype dtype : {WeightDtype::as_stored, WeightDtype::f32}) {
+    try {
+      FuseMoe::load(make_device(), folder.path(), {dtype}, {});
+      ADD_FAILURE();
+    } catch (const Error& error) {
+      EXPECT_EQ(error.status(), Status::model_validation_failed);
+      EXPECT_NE(error.message().find("element 200"), std::string::npos) << error.message();
+    }
   }
 }
 
@@ -173,7 +209,7 @@ TEST(FuseMoeLoad, LeavesNothingWhereverAnAllocationFails) {
   for (int64_t n = 0;; ++n) {
     const auto raw = std::make_shared<CountingMemory>();
     const auto device = make_device("", 2, 0, raw);
-    raw->fail_at(n);
+    raw->fail_from(n);
     try {
       fuse_expected(*FuseMoe::load(device, kSmall, {}, {}));
       EXPECT_GE(n, 2);

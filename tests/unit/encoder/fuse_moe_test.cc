@@ -81,7 +81,7 @@ INSTANTIATE_TEST_SUITE_P(Cpu, FuseMoeOnEveryIsa, ::testing::ValuesIn(available_c
 
 TEST(FuseMoe, StaysCloseInEveryWeightType) {
   const Expected expected;
-  for (const WeightDtype dtype : {WeightDtype::bf16, WeightDtype::i8}) {
+  for (const WeightDtype dtype : {WeightDtype::bf16, WeightDtype::i8, WeightDtype::f8}) {
     const auto model = load_small("", dtype);
     EXPECT_EQ(model->weight_dtype(), dtype);
     EXPECT_EQ(model->weights().gate.dtype, DType::f32);
@@ -95,7 +95,7 @@ TEST(FuseMoe, StaysCloseInEveryWeightType) {
 }
 
 TEST(FuseMoe, GivesARowTheSameBitsInEveryBatch) {
-  for (const WeightDtype dtype : {WeightDtype::f32, WeightDtype::bf16, WeightDtype::i8}) {
+  for (const WeightDtype dtype : {WeightDtype::f32, WeightDtype::bf16, WeightDtype::i8, WeightDtype::f8}) {
     const auto model = load_small("", dtype);
     const auto width = static_cast<size_t>(model->config().input_dim);
     const auto out_width = static_cast<size_t>(model->config().output_dim);
@@ -209,7 +209,7 @@ TEST(FuseMoe, ComputesOnlyTheChosenExperts) {
 
 TEST(FuseMoe, PlansTheBytesThatItTakes) {
   for (const WeightDtype dtype :
-       {WeightDtype::as_stored, WeightDtype::f32, WeightDtype::bf16, WeightDtype::i8}) {
+       {WeightDtype::as_stored, WeightDtype::f32, WeightDtype::bf16, WeightDtype::i8, WeightDtype::f8}) {
     const FuseMoePlan plan = FuseMoe::plan(kSmall, {dtype});
     const auto model = load_small("", dtype);
     EXPECT_EQ(model->device().memory().stats().model_bytes, plan.weight_bytes);

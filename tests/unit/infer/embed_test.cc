@@ -35,7 +35,7 @@ Expected expected_of(const std::string& path) {
 EmbedOptions plain(Pooling pooling) {
   EmbedOptions options;
   options.pooling = pooling;
-  options.normalization = Normalization::none;
+  options.is_unit = false;
   return options;
 }
 

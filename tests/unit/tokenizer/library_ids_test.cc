@@ -64,6 +64,18 @@ TEST_P(LibraryIds, AreOursForEverySample) {
   }
 }
 
+TEST_P(LibraryIds, StandForTheLibrarysBytes) {
+  if (!vectors_.contains("spans")) return;  // spans_test.cc has them
+  for (size_t i = 0; i < texts_.size(); ++i) {
+    Ids ids;
+    std::vector<TokenSpan> spans;
+    tokenizer_->encode(texts_[i], {}, ids, &spans);
+    std::vector<size_t> numbers;
+    for (const TokenSpan& span : spans) numbers.insert(numbers.end(), {span.begin, span.end});
+    ASSERT_EQ(numbers, vectors_["spans"][i].get<std::vector<size_t>>()) << shown(texts_[i]);
+  }
+}
+
 TEST_P(LibraryIds, DecodeToTheLibrarysText) {
   for (size_t i = 0; i < texts_.size(); ++i) {
     const Ids ids = vectors_["plain"][i].get<Ids>();
@@ -109,10 +121,11 @@ TEST_P(LibraryIds, StayTheSameThroughToJson) {
 
 INSTANTIATE_TEST_SUITE_P(All, LibraryIds,
                          testing::Values("gpt2", "phi-2", "phi-3", "falcon", "toy-roberta", "stories260k",
-                                         "cl100k_base", "o200k_base"),
+                                         "cl100k_base", "o200k_base", "bert-base-cased", "bert-base-uncased",
+                                         "whisper.tiny"),
                          [](const auto& test) {
                            std::string name = test.param;
-                           for (char& c : name) c = c == '-' ? '_' : c;
+                           for (char& c : name) c = c == '-' || c == '.' ? '_' : c;
                            return name;
                          });
 
