@@ -1,5 +1,6 @@
 #include "tokenizer/bert_normalizer.h"
 
+#include <algorithm>
 #include <string>
 
 #include "base/utf8.h"
@@ -46,27 +47,18 @@ void BertNormalizer::run(NormalizedText& text) const {
 
 void BertNormalizer::run_ascii(NormalizedText& text, size_t n) const {
   const std::string_view source = text.source().substr(text.position(), n);
-  if (text.traced()) {
-    for (const char c : source) {
-      const char to = ascii_[static_cast<uint8_t>(c)];
-      if (to == kRemoved) {
-        text.skip(1);
-      } else {
-        text.replace(1, std::string_view(&to, 1));
-      }
+  char block[1024];
+  for (size_t begin = 0; begin < n;) {
+    const size_t end = std::min(n, begin + sizeof block);
+    size_t size = 0;
+    for (; begin < end && (block[size] = ascii_[static_cast<uint8_t>(source[begin])]) != kRemoved; ++begin)
+      ++size;
+    text.keep_as({block, size});
+    if (begin < end) {
+      text.skip(1);
+      ++begin;
     }
-    return;
   }
-  std::string& out = text.untraced();
-  const size_t start = out.size();
-  out.resize(start + n);
-  char* end = out.data() + start;
-  for (const char c : source) {
-    *end = ascii_[static_cast<uint8_t>(c)];
-    end += *end != kRemoved;
-  }
-  out.resize(static_cast<size_t>(end - out.data()));
-  text.skip(n);
 }
 
 // Clean text and ideographs, then accents and case, which see what the first two left.

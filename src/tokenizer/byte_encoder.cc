@@ -21,7 +21,8 @@ struct ByteEncoder::RankedPairs {
   }
   PairMerge of_tokens(MergeToken left, MergeToken /*right*/, size_t end) const {
     if (end - left.first > encoder.vocabulary_.longest()) return kNoMerge;
-    const TokenId id = encoder.vocabulary_.find(piece.substr(left.first, end - left.first), readable_end);
+    const TokenId id =
+        encoder.vocabulary_.find_rare(piece.substr(left.first, end - left.first), readable_end);
     return {id, id};
   }
 };
@@ -161,9 +162,8 @@ bool ByteEncoder::is_reached(TokenId id) const {
 }
 
 template <class Sink>
-void ByteEncoder::merge_or_remember(std::string_view piece, const char* readable_end, PieceCache& cache,
-                                    Sink& sink) const {
-  const uint64_t key = Vocabulary::text_key(piece, readable_end);
+void ByteEncoder::merge_or_remember(std::string_view piece, uint64_t key, const char* readable_end,
+                                    PieceCache& cache, Sink& sink) const {
   PieceCache::Entry* entry = cache.place(piece, key);
   if (entry && PieceCache::holds(*entry, piece, key)) return sink.repeat(*entry, vocabulary_);
   const size_t mark = sink.mark();
@@ -181,18 +181,24 @@ template <class Sink>
 void ByteEncoder::encode(const SplitRules& rules, std::string_view text, Sink& sink) const {
   PieceCache cache(text.size());
   const char* readable_end = text.data() + text.size();
+  // A batch, so that the vocabulary's answers to all of it are on their way before the first is waited for.
   std::array<size_t, 64> ends;
+  std::array<uint64_t, 64> keys;
   for (size_t begin = 0; begin < text.size();) {
     const size_t n = find_piece_ends(rules, text, begin, ends);
-    for (const size_t end : std::span(ends).first(n)) {
-      const std::string_view piece = text.substr(begin, end - begin);
+    for (size_t i = 0, from = begin; i < n; from = ends[i++]) {
+      const std::string_view piece = text.substr(from, ends[i] - from);
+      keys[i] = Vocabulary::text_key(piece, readable_end);
+      vocabulary_.prefetch(piece, keys[i]);
+    }
+    for (size_t i = 0; i < n; begin = ends[i++]) {
+      const std::string_view piece = text.substr(begin, ends[i] - begin);
       sink.base = begin;
-      if (const TokenId id = find_whole(piece, readable_end); id >= 0) {
+      if (const TokenId id = find_whole(piece, keys[i]); id >= 0) {
         sink.add({id, 0}, piece.size());
       } else {
-        merge_or_remember(piece, readable_end, cache, sink);
+        merge_or_remember(piece, keys[i], readable_end, cache, sink);
       }
-      begin = end;
     }
   }
 }
@@ -201,7 +207,8 @@ void ByteEncoder::encode_piece(std::string_view piece, std::vector<TokenId>& ids
                                std::vector<TokenSpan>* spans) const {
   const char* readable_end = piece.data() + piece.size();
   IdSink sink{ids, spans, 0};
-  if (const TokenId id = find_whole(piece, readable_end); id >= 0) return sink.add({id, 0}, piece.size());
+  const uint64_t key = Vocabulary::text_key(piece, readable_end);
+  if (const TokenId id = find_whole(piece, key); id >= 0) return sink.add({id, 0}, piece.size());
   merge(piece, readable_end, sink);
 }
 

@@ -29,7 +29,7 @@ class ByteEncoder {
   ByteEncoder& operator=(const ByteEncoder&) = delete;
 
   bool has_all_bytes() const { return has_all_bytes_; }
-  // Appends; spans are those within the piece or text.
+  // Appends; spans are those within the piece, which is not empty, or text.
   void encode_piece(std::string_view piece, std::vector<TokenId>& ids, std::vector<TokenSpan>* spans) const;
   void encode_text(const SplitRules& rules, std::string_view text, std::vector<TokenId>& ids,
                    std::vector<TokenSpan>* spans) const;
@@ -47,10 +47,10 @@ class ByteEncoder {
   template <class Sink>
   void merge(std::string_view piece, const char* readable_end, Sink& sink) const;
   template <class Sink>
-  void merge_or_remember(std::string_view piece, const char* readable_end, PieceCache& cache,
+  void merge_or_remember(std::string_view piece, uint64_t key, const char* readable_end, PieceCache& cache,
                          Sink& sink) const;
-  TokenId find_whole(std::string_view piece, const char* readable_end) const {
-    const TokenId id = vocabulary_.find(piece, readable_end);
+  TokenId find_whole(std::string_view piece, uint64_t key) const {
+    const TokenId id = vocabulary_.find_by_key(piece, key);
     return id < 0 || whole_ == WholePieces::first || is_reached(id) ? id : -1;
   }
   bool is_reached(TokenId id) const;

@@ -27,12 +27,12 @@ std::span<const TokenId> GrowingText::ids() {
   } else {
     EncodeOptions bare = options_;
     bare.add = AddSpecials::no;
-    if (const size_t end = final_pieces_end(*rules_, text_); end > 0) {
-      tokenizer_->encode(std::string_view(text_).substr(0, end), bare, ids_);
-      text_.erase(0, end);
-      n_final_ = ids_.size();
-    }
-    tokenizer_->encode(text_, bare, ids_);
+    std::vector<TokenSpan> spans;
+    tokenizer_->encode(text_, bare, ids_, &spans);
+    // By themselves these pieces could be cut otherwise: what follows them shows where they end.
+    const size_t end = final_pieces_end(*rules_, text_);
+    for (size_t i = 0; i < spans.size() && spans[i].end <= end; ++i) ++n_final_;
+    text_.erase(0, end);
     if (options_.add == AddSpecials::yes) {
       const std::span<const TokenId> after = tokenizer_->tokens_after();
       ids_.insert(ids_.end(), after.begin(), after.end());

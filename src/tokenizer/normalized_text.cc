@@ -24,13 +24,15 @@ TokenSpan character_around(std::string_view text, size_t position) {
 }
 
 std::vector<TokenSpan> origins_by_character(std::string_view text, size_t base) {
-  std::vector<TokenSpan> origins;
-  origins.reserve(text.size());
+  std::vector<TokenSpan> origins(text.size());
   for (size_t position = 0; position < text.size();) {
-    const DecodedCodepoint c = decode_utf8(text, position);
-    const size_t length = c.valid ? c.length : 1;
-    origins.insert(origins.end(), length, {base + position, base + position + length});
-    position += length;
+    size_t length = 1;
+    if (static_cast<uint8_t>(text[position]) >= 0x80) {
+      const DecodedCodepoint c = decode_utf8(text, position);
+      if (c.valid) length = c.length;
+    }
+    const TokenSpan whole{base + position, base + position + length};
+    for (size_t i = 0; i < length; ++i) origins[position++] = whole;
   }
   return origins;
 }
@@ -59,10 +61,12 @@ void NormalizedText::start(const TextPiece& source, Trace trace) {
   from_ = source.origins ? source.origins : by_character_.data();
 }
 
-void NormalizedText::keep(size_t n) {
-  text_ += source_.text.substr(position_, n);
-  if (traced_) origins_.insert(origins_.end(), from_ + position_, from_ + position_ + n);
-  position_ += n;
+void NormalizedText::keep(size_t n) { keep_as(source_.text.substr(position_, n)); }
+
+void NormalizedText::keep_as(std::string_view bytes) {
+  text_ += bytes;
+  if (traced_) origins_.insert(origins_.end(), from_ + position_, from_ + position_ + bytes.size());
+  position_ += bytes.size();
 }
 
 void NormalizedText::replace(size_t n, const TextPiece& rewritten) {

@@ -50,7 +50,8 @@ class NormalizedText {
   size_t position() const { return position_; }  // bytes of the source that are read
   std::string_view source() const { return source_.text; }
 
-  void keep(size_t n);  // takes the next n bytes over as they are
+  void keep(size_t n);                   // takes the next n bytes over as they are
+  void keep_as(std::string_view bytes);  // the same for the next bytes.size(), each becoming another one
   void skip(size_t n) { position_ += n; }
   // Writes `text` in the place of the next n bytes, n > 0; its origin is that of the first of them.
   void replace(size_t n, std::string_view text) {

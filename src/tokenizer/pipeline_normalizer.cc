@@ -1,6 +1,7 @@
 #include "tokenizer/pipeline_normalizer.h"
 
 #include <algorithm>
+#include <array>
 
 #include "base/checked.h"
 #include "base/utf8.h"
@@ -25,11 +26,24 @@ namespace {
 
 using Step = NormalizerStep;
 
-// Calls rewrite(codepoint, length) for each character. Bytes that are not UTF-8 stay.
+// Calls rewrite(codepoint, length) for each character outside `ascii`, in which it says what an ASCII
+// character becomes; kRewritten: rewrite tells. Bytes that are not UTF-8 stay.
+constexpr char kRewritten = '\xff';
+using AsciiTable = std::array<char, 128>;
+
 template <class Rewrite>
-void each_character(NormalizedText& text, const Rewrite& rewrite) {
+void each_character(NormalizedText& text, const AsciiTable& ascii, const Rewrite& rewrite) {
   const std::string_view source = text.source();
+  char block[1024];
   while (text.position() < source.size()) {
+    size_t size = 0;
+    for (const std::string_view rest = source.substr(text.position());
+         size < std::min(rest.size(), sizeof block); ++size) {
+      const auto byte = static_cast<uint8_t>(rest[size]);
+      if (byte >= 0x80 || (block[size] = ascii[byte]) == kRewritten) break;
+    }
+    text.keep_as({block, size});
+    if (text.position() == source.size() || size == sizeof block) continue;
     const DecodedCodepoint c = decode_utf8(source, text.position());
     if (c.valid) {
       rewrite(c.codepoint, c.length);
@@ -37,6 +51,13 @@ void each_character(NormalizedText& text, const Rewrite& rewrite) {
       text.keep(1);
     }
   }
+}
+
+template <class Becomes>
+AsciiTable ascii_table(const Becomes& becomes) {
+  AsciiTable table;
+  for (size_t c = 0; c < table.size(); ++c) table[c] = becomes(static_cast<char>(c));
+  return table;
 }
 
 void keep_rest(NormalizedText& text) { text.keep(text.source().size() - text.position()); }
@@ -100,8 +121,10 @@ void strip(const Step& step, NormalizedText& text) {
 }
 
 void lower(NormalizedText& text) {
+  static const AsciiTable kLower =
+      ascii_table([](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
   std::string folded;
-  each_character(text, [&](char32_t c, size_t length) {
+  each_character(text, kLower, [&](char32_t c, size_t length) {
     folded.clear();
     append_lower_case(folded, c);
     text.replace(length, folded);
@@ -109,7 +132,8 @@ void lower(NormalizedText& text) {
 }
 
 void strip_accents(NormalizedText& text) {
-  each_character(text, [&](char32_t c, size_t length) {
+  static const AsciiTable kSame = ascii_table([](char c) { return c; });
+  each_character(text, kSame, [&](char32_t c, size_t length) {
     if (is_combining_mark(c)) {
       text.skip(length);
     } else {
@@ -119,7 +143,9 @@ void strip_accents(NormalizedText& text) {
 }
 
 void normalize_nmt(NormalizedText& text) {
-  each_character(text, [&](char32_t c, size_t length) {
+  static const AsciiTable kPrintable =
+      ascii_table([](char c) { return c >= ' ' && c < 0x7f ? c : kRewritten; });
+  each_character(text, kPrintable, [&](char32_t c, size_t length) {
     const bool is_control =
         c < 0xa0 && c != 0 &&
         ((c < 9) || c == 0xb || (c >= 0xe && c <= 0x1f) || c == 0x7f || c == 0x8f || c == 0x9f);

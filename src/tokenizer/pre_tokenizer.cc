@@ -23,40 +23,32 @@ DecodedCodepoint character_at(std::string_view text, size_t position, bool byte_
   return c;
 }
 
-bool is_ascii_digit(char c) { return c >= '0' && c <= '9'; }
+bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
-// Length of the match of `step` at `position`; 0: none.
-size_t match_length(const Step& step, std::string_view text, size_t position, bool byte_level) {
-  switch (step.find) {
-    case Step::Find::rules:
-      return piece_end(*step.rules, text, position) - position;
-    case Step::Find::punctuation: {
-      const DecodedCodepoint c = character_at(text, position, byte_level);
-      return is_punctuation(c.codepoint) ? c.length : 0;
+// The characters that a set has, those of one byte in a table.
+template <bool (*has)(char32_t), bool byte_level>
+class FastSet {
+ public:
+  FastSet() {
+    for (size_t byte = 0; byte < 256; ++byte) {
+      const char letter = static_cast<char>(static_cast<uint8_t>(byte));
+      of_byte_[byte] = (byte_level || byte < 128) &&
+                       has(character_at(std::string_view(&letter, 1), 0, byte_level).codepoint);
     }
-    case Step::Find::digits: {
-      const DecodedCodepoint c = character_at(text, position, byte_level);
-      return is_number(c.codepoint) ? c.length : 0;
-    }
-    case Step::Find::white_space: {
-      const DecodedCodepoint c = character_at(text, position);
-      return is_white_space(c.codepoint) ? c.length : 0;
-    }
-    case Step::Find::ascii_triple: {
-      const std::string_view three = text.substr(position, 3);
-      return three.size() == 3 && std::all_of(three.begin(), three.end(), is_ascii_digit) ? 3 : 0;
-    }
-    case Step::Find::literal:
-      return text.substr(position, step.literal.size()) == step.literal ? step.literal.size() : 0;
-    case Step::Find::length: {
-      size_t end = position;
-      for (size_t n = 0; n < step.length && end < text.size(); ++n) end += character_at(text, end).length;
-      return end - position;
-    }
-    default:
-      return 0;
   }
-}
+  // Whether it has the character at `position`, which is `length` bytes long.
+  bool find(std::string_view text, size_t position, size_t& length) const {
+    const auto byte = static_cast<uint8_t>(text[position]);
+    length = 1;
+    if (byte_level || byte < 128) return of_byte_[byte];
+    const DecodedCodepoint c = character_at(text, position);
+    length = c.length;
+    return has(c.codepoint);
+  }
+
+ private:
+  std::array<bool, 256> of_byte_;
+};
 
 // Turns matches and gaps, which come one after another and cover the text, into pieces. What may still grow
 // waits.
@@ -103,37 +95,102 @@ class Behaving {
   bool waits_ = false, waiting_is_match_ = false;
 };
 
+// What finds matches tells here where they are, in order; the rest are gaps.
+template <class Emit>
+class Cutting {
+ public:
+  Cutting(const Step& step, size_t size, const Emit& emit) : behaving_(step, emit), size_(size) {}
+  void match(size_t begin, size_t end) {
+    if (gap_ < begin) behaving_.add(gap_, begin, false);
+    behaving_.add(begin, end, true);
+    gap_ = end;
+  }
+  void finish() {
+    if (gap_ < size_) behaving_.add(gap_, size_, false);
+    behaving_.finish();
+  }
+
+ private:
+  Behaving<Emit> behaving_;
+  size_t size_, gap_ = 0;
+};
+
+// Each character of a set is a match.
+template <bool (*has)(char32_t), bool byte_level, class Emit>
+void find_characters(std::string_view text, Cutting<Emit>& cutting) {
+  static const FastSet<has, byte_level> kSet;
+  size_t length = 0;
+  for (size_t position = 0; position < text.size(); position += length) {
+    if (kSet.find(text, position, length)) cutting.match(position, position + length);
+  }
+}
+
+template <class Emit>
+void find_triples(std::string_view text, Cutting<Emit>& cutting) {
+  for (size_t position = 0; position + 3 <= text.size();) {
+    if (is_digit(text[position]) && is_digit(text[position + 1]) && is_digit(text[position + 2])) {
+      cutting.match(position, position + 3);
+      position += 3;
+    } else {
+      ++position;
+    }
+  }
+}
+
+template <class Emit>
+void find_lengths(size_t length, std::string_view text, Cutting<Emit>& cutting) {
+  for (size_t begin = 0, end = 0; begin < text.size(); begin = end) {
+    for (size_t n = 0; n < length && end < text.size(); ++n) end += character_at(text, end).length;
+    cutting.match(begin, end);
+  }
+}
+
 template <class Emit>
 void find_pieces(const Step& step, std::string_view text, bool byte_level, const Emit& emit) {
-  Behaving<Emit> behaving(step, emit);
-  size_t gap = 0, position = 0;
-  while (position < text.size()) {
-    const size_t length = match_length(step, text, position, byte_level);
-    if (length == 0) {
-      position += character_at(text, position, byte_level).length;
-      continue;
-    }
-    if (gap < position) behaving.add(gap, position, false);
-    behaving.add(position, position + length, true);
-    position += length;
-    gap = position;
+  Cutting<Emit> cutting(step, text.size(), emit);
+  switch (step.find) {
+    case Step::Find::rules:
+      for (size_t begin = 0, end = 0; begin < text.size(); begin = end) {
+        end = piece_end(*step.rules, text, begin);
+        cutting.match(begin, end);
+      }
+      break;
+    case Step::Find::punctuation:
+      byte_level ? find_characters<is_punctuation, true>(text, cutting)
+                 : find_characters<is_punctuation, false>(text, cutting);
+      break;
+    case Step::Find::digits:
+      byte_level ? find_characters<is_number, true>(text, cutting)
+                 : find_characters<is_number, false>(text, cutting);
+      break;
+    case Step::Find::white_space:
+      find_characters<is_white_space, false>(text, cutting);
+      break;
+    case Step::Find::ascii_triple:
+      find_triples(text, cutting);
+      break;
+    case Step::Find::literal:
+      for (size_t found = text.find(step.literal); found != std::string_view::npos;) {
+        cutting.match(found, found + step.literal.size());
+        found = text.find(step.literal, found + step.literal.size());
+      }
+      break;
+    case Step::Find::length:
+      find_lengths(step.length, text, cutting);
+      break;
+    default:
+      break;
   }
-  if (gap < position) behaving.add(gap, position, false);
-  behaving.finish();
+  cutting.finish();
 }
 
 template <class Emit>
 void find_matches(const Step& step, RegexSearch& search, std::string_view text, const Emit& emit) {
-  Behaving<Emit> behaving(step, emit);
+  Cutting<Emit> cutting(step, text.size(), emit);
   search.start(text);
-  size_t gap = 0, begin = 0, end = 0;
-  while (search.next(begin, end)) {
-    if (gap < begin) behaving.add(gap, begin, false);
-    behaving.add(begin, end, true);
-    gap = end;
-  }
-  if (gap < text.size()) behaving.add(gap, text.size(), false);
-  behaving.finish();
+  size_t begin = 0, end = 0;
+  while (search.next(begin, end)) cutting.match(begin, end);
+  cutting.finish();
 }
 
 enum class WordPart : uint8_t { space, word, mark };

@@ -200,7 +200,8 @@ bool regex_class_of_property(std::string_view name, RegexClass& found) {
   if (plain == "punct") found.body = category_body("P");
   if (plain == "space" || plain == "whitespace") found.body = kSpaces;
   if (plain == "c" || plain == "other") found = none_of(bodies({"L", "M", "N", "P", "S", "Z"}));
-  if (found.body.empty() && !regex_class_of_posix(plain, found)) return false;
+  // \p{Word} is now [[:word:]] and now \w in the library.
+  if (found.body.empty() && (plain == "word" || !regex_class_of_posix(plain, found))) return false;
   found.negated = found.negated != negated;
   return true;
 }

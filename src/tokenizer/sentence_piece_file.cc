@@ -138,9 +138,8 @@ void check(const SentencePieceFile& file, std::string_view name) {
     refuse(Status::format_invalid, name, "{} of {} pieces are the unknown one, expected 1", n_unknown,
            file.pieces.size());
   }
-  if (file.byte_fallback != (n_bytes == 256)) {
-    refuse(Status::format_invalid, name, "{} pieces are bytes, expected {}", n_bytes,
-           file.byte_fallback ? 256 : 0);
+  if (const size_t expected = file.byte_fallback ? 256 : 0; n_bytes != expected) {
+    refuse(Status::format_invalid, name, "{} pieces are bytes, expected {}", n_bytes, expected);
   }
 }
 

@@ -58,12 +58,12 @@ class UnigramModel::Search {
     const double sum = score + so_far;
     return model_.options_.single_precision ? static_cast<double>(static_cast<float>(sum)) : sum;
   }
-  void offer(size_t length, double candidate, double stored, TokenId id) {
+  void offer(size_t length, double score, TokenId id) {
     const size_t place = begin_ - base_ + length;
     if (best_.size() <= place) best_.resize(place + 1);
     Arrival& arrival = best_[place];
-    if (arrival.length != 0 && !(candidate > arrival.score)) return;
-    arrival = {stored, id, static_cast<uint32_t>(length)};
+    if (arrival.length != 0 && !(score > arrival.score)) return;
+    arrival = {score, id, static_cast<uint32_t>(length)};
   }
 
   // All tokens that begin here; returns the bytes of the character.
@@ -76,13 +76,11 @@ class UnigramModel::Search {
       ++end;
       const TokenId id = model_.trie_.value(node);
       if (id < 0) continue;
-      const double score = model_.scores_[static_cast<size_t>(id)];
-      offer(end - begin_, score + so_far, sum(score, so_far), id);
+      offer(end - begin_, sum(model_.scores_[static_cast<size_t>(id)], so_far), id);
       covers_character = covers_character || end - begin_ == character.length;
     }
     if (!covers_character) {
-      const double score = sum(model_.options_.unknown_score, so_far);
-      offer(character.length, score, score, model_.options_.unknown);
+      offer(character.length, sum(model_.options_.unknown_score, so_far), model_.options_.unknown);
     }
     return character.length;
   }

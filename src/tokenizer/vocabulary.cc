@@ -64,10 +64,12 @@ void Vocabulary::reserve(size_t n_ids, size_t n_texts, size_t n_bytes) {
     throw Error(Status::out_of_range)
         .say("a vocabulary of {} bytes, at most {} are possible", n_bytes, (uint64_t{1} << 34) - 1);
   }
-  const size_t n_slots = std::bit_ceil(std::max<size_t>(2, 2 * n_texts));
+  const size_t n_slots = std::bit_ceil(std::max<size_t>(16, 2 * n_texts));
   slots_.resize(n_slots);
   mask_ = n_slots - 1;
   shift_ = 64 - static_cast<unsigned>(std::countr_zero(n_slots));
+  filter_.resize(n_slots / 16);
+  filter_shift_ = shift_ - 2;
   texts_.reserve(n_bytes);
   present_.resize(n_ids);
   offsets_.reserve(n_ids + 1);
@@ -94,6 +96,8 @@ void Vocabulary::insert(TokenId id) {
       return;
     }
   }
+  const size_t bit = spread(key, wanted.size()) >> filter_shift_;
+  filter_[bit / 64] |= uint64_t{1} << bit % 64;
   slots_[slot] = {key, static_cast<uint64_t>(id) | std::min(wanted.size(), kLongLength) << 22 |
                            offsets_[static_cast<size_t>(id)] << 30};
 }

@@ -68,8 +68,21 @@ class Vocabulary {
   TokenId find(std::string_view text) const { return find(text, text.data() + text.size()); }  // -1: none
   // The same, faster: all bytes before `readable_end` may be read, which is at or behind the end of `text`.
   TokenId find(std::string_view text, const char* readable_end) const {
-    if (text.empty() || slots_.empty()) return -1;
+    return text.empty() ? -1 : find_by_key(text, text_key(text, readable_end));
+  }
+  // The same for texts that are mostly no token: a filter, small enough to stay in the cache, answers for
+  // them.
+  TokenId find_rare(std::string_view text, const char* readable_end) const {
+    if (text.empty()) return -1;
     const uint64_t key = text_key(text, readable_end);
+    const size_t bit = spread(key, text.size()) >> filter_shift_;
+    return (filter_[bit / 64] >> bit % 64 & 1) != 0 ? find_by_key(text, key) : -1;
+  }
+  // In two steps, with time between them for the memory to answer. `text` is not empty.
+  void prefetch(std::string_view text, uint64_t key) const {
+    __builtin_prefetch(&slots_[first_slot(key, text.size())]);
+  }
+  TokenId find_by_key(std::string_view text, uint64_t key) const {
     for (size_t slot = first_slot(key, text.size());; slot = (slot + 1) & mask_) {
       const Slot& found = slots_[slot];
       if (found.key == key && is_text(found, text)) return static_cast<TokenId>(found.place & kMaxTokenId);
@@ -95,8 +108,9 @@ class Vocabulary {
   static constexpr size_t kLongLength = 255;  // this many bytes or more
 
   static uint64_t long_key(std::string_view text);
+  static uint64_t spread(uint64_t key, size_t length) { return (key + length) * 0x9e3779b97f4a7c15u; }
   size_t first_slot(uint64_t key, size_t length) const {
-    return static_cast<size_t>((key + length) * 0x9e3779b97f4a7c15u >> shift_);
+    return static_cast<size_t>(spread(key, length) >> shift_);
   }
   bool is_text(const Slot& slot, std::string_view wanted) const {
     const size_t length = slot.place >> 22 & 255;
@@ -112,10 +126,11 @@ class Vocabulary {
   std::string texts_;
   std::vector<uint64_t> offsets_;
   std::vector<bool> present_;
-  std::vector<Slot> slots_;  // open addressing, a power of two, at most half full
+  std::vector<Slot> slots_ = std::vector<Slot>(2);  // open addressing, a power of two, at most half full
+  std::vector<uint64_t> filter_ = std::vector<uint64_t>(1);  // a bit for each quarter of a slot
   std::vector<TokenId> unsearchable_;
-  size_t mask_ = 0;
-  unsigned shift_ = 63;
+  size_t mask_ = 1;
+  unsigned shift_ = 63, filter_shift_ = 58;
   size_t longest_ = 0;
   int32_t count_ = 0;
   TokenId repeated_ = -1;

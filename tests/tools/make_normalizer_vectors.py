@@ -109,7 +109,7 @@ def normalizers():
 SETS = [r"\w", r"\W", r"[\w]", r"[^\w]", r"\s", r"\S", r"[\S]", r"\d", r"\D", r"\h", ".", r"\N", r"\O", "[[:punct:]]", "[[:^punct:]]", "[[:space:]]", "[[:word:]]", "[[:digit:]]", "[[:cntrl:]]",
         "[[:blank:]]", r"[^\P{L}a]", r"[\p{L}&&[^\p{Han}]]", r"[^\p{Han}&&\p{Lo}]", r"[^\s\p{L}\p{N}]", r"[a[\p{N}[^\p{C}&&\p{S}]]]", r"\p{^Lu}"] + [r"\p{%s}" % name for name in (
     "L Lu Ll Lt Lm Lo M Mn Mc Me N Nd Nl No P Pc Pd Ps Pe Pi Pf Po S Sm Sc Sk So Z Zs Zl Zp C Cc Cf Co Han Hiragana Katakana Hangul Bopomofo Latin Cyrillic Greek Arabic Hebrew Thai "
-    "Devanagari Punct Space Word Any Letter Nonspacing_Mark").split()]
+    "Devanagari Punct Space Any Letter Nonspacing_Mark").split()]
 
 
 def split(pattern, behavior="Isolated", invert=False):

@@ -115,6 +115,39 @@ def cases():
             "it's 1234 a", " 12\n\n x", "<b>1<e>"]
 
 
+    clip_units = byte_model()["vocab"]
+    clip_units = clip_units | {text + "</w>": len(clip_units) + i for i, text in enumerate(clip_units)}
+    clip_merges = [["t", "h"], ["th", "e</w>"], ["i", "n"], ["a", "n"], ["an", "d</w>"], ["Ã", "©</w>"], ["'", "s</w>"], ["1", "2</w>"], ["c", "at</w>"], ["a", "t</w>"], ["c", "a"]]
+    for left, right in clip_merges:
+        clip_units.setdefault(right, len(clip_units))
+        clip_units.setdefault(left + right, len(clip_units))
+    ends = [("<|startoftext|>", len(clip_units)), ("<|endoftext|>", len(clip_units) + 1)]
+    clip_split = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+    yield "clip_like", document(
+        dict(vocab=clip_units | dict(ends), merges=clip_merges, end_of_word_suffix="</w>", unk_token="<|endoftext|>"), decoder=byte_level(),
+        added_tokens=[token(text, i, special=True) for text, i in ends],
+        normalizer={"type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "Replace", "pattern": {"Regex": "\\s+"}, "content": " "},
+                                                        {"type": "Lowercase"}]},
+        pre_tokenizer={"type": "Sequence", "pretokenizers": [
+            {"type": "Split", "pattern": {"Regex": clip_split}, "behavior": "Removed", "invert": True}, byte_level(use_regex=False)]},
+        post_processor={"type": "RobertaProcessing", "sep": ["<|endoftext|>", ends[1][1]], "cls": ["<|startoftext|>", ends[0][1]],
+                        "trim_offsets": False, "add_prefix_space": False}), [
+            "the cat and  THE Cat", "", " ", "e\u0301t\u00e9 caf\u00e9", "it's 12 \t\n don't!? ...", "<|endoftext|>a<|startoftext|>", "\u4f60\u597d\U0001f600 \u0130\u00df",
+            "a\u00a0b\u3000c", "12345 x\u00b2"]
+    words = {text: i for i, text in enumerate(["<unk>", "the", "cafe", "\u4e2d", ",", "cat", "s", "'", "a", "1"])}
+    yield "bert_like", document(
+        dict(type="WordLevel", vocab=words, unk_token="<unk>", dropout=None), pre_tokenizer={"type": "BertPreTokenizer"},
+        normalizer={"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True, "strip_accents": None, "lowercase": True}), [
+            "The CAF\u00c9 Cafe\u0301, the\u4e2d\u4e2dcat's\x00 \ufffd\u200d a\u00a01", "\u0301", "", "\u4e2d"]
+    metaspaced = dict(vocab=vocab("\u2581a", "\u2581b", "\u2581\u2581"), merges=[["\u2581", "a"], ["\u2581", "b"], ["\u2581", "\u2581"]])
+    for scheme in ["always", "first", "never"]:
+        for cut in [True, False]:
+            yield f"metaspace_{scheme}_{cut}", document(
+                metaspaced, pre_tokenizer={"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": scheme, "split": cut},
+                decoder={"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": scheme, "split": cut},
+                added_tokens=[token("<x>", N + 3, special=True)]), ["a b", " a  b ", "<x>a b", "a<x>b<x> a", "\u2581a", "  a"]
+
+
 def rows_of(definition, texts):
     tokenizer = Tokenizer.from_str(json.dumps(definition))
     for text in texts:

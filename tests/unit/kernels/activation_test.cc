@@ -105,6 +105,22 @@ TEST_P(Activation, ScaleAddWeighsBoth) {
   }
 }
 
+TEST_P(Activation, MultiplyTakesRowsOfAnyDistanceAndLeavesWhatIsBetween) {
+  for (const int64_t width : {1, 15, 64, 1000}) {
+    const int64_t ldx = 2 * width + 3, ldf = width + 1, n_rows = 5;
+    const std::vector<float> before = random_floats(5, n_rows * ldx), factor = random_floats(6, n_rows * ldf);
+    std::vector<float> x = before;
+    kernels().multiply(device(), x.data(), ldx, factor.data(), ldf, n_rows, width);
+    for (int64_t row = 0; row < n_rows; ++row) {
+      for (int64_t i = 0; i < ldx; ++i) {
+        const auto at = static_cast<size_t>(row * ldx + i);
+        const float by = i < width ? factor[static_cast<size_t>(row * ldf + i)] : 1.0F;
+        ASSERT_EQ(x[at], before[at] * by) << row << ' ' << i;
+      }
+    }
+  }
+}
+
 constexpr RowActivation kActivations[] = {
     RowActivation::none,       RowActivation::relu, RowActivation::gelu, RowActivation::gelu_tanh,
     RowActivation::quick_gelu, RowActivation::silu, RowActivation::tanh};

@@ -26,7 +26,7 @@ std::vector<AttentionShape> shapes() {
 
 TEST_P(AttentionBothWays, AQueryLooksAsFarAsItsWindowsReachAndAtTheGlobalKeys) {
   for (const AttentionShape& shape : shapes()) {
-    for (const int64_t length : {1, 2, 63, 64, 65, 130, 210}) {
+    for (const int64_t length : {1, 2, 64, 65, 210}) {
       Sequence s(shape, length, 7);
       expect_agrees(s, feed(device(), {{&s, 0, length}}));
     }
@@ -46,14 +46,14 @@ TEST_P(AttentionBothWays, PagesOfBf16AndInt8AgreeWithTheOracleOfWhatTheyStore) {
 }
 
 TEST_P(AttentionBothWays, ABiasIsAddedByTheClippedDistanceOfKeyAndQuery) {
-  for (const int64_t reach : {0, 1, 20, 128, 300}) {
+  for (const int64_t reach : {0, 20, 128}) {
     const std::vector<float> bias = random_floats(8, 6 * (2 * reach + 1), 4.0F);
     for (const AttentionShape& any : {shape_of(6, 6, 16, -1), shape_of(6, 2, 64, -1)}) {
       for (AttentionShape shape :
            {with_windows(any, -1, -1), with_windows(any, -1, 0), with_windows(any, 30, 30, 1)}) {
         shape.bias = bias.data();
         shape.bias_reach = reach;
-        for (const int64_t length : {1, 5, 70, 200}) {
+        for (const int64_t length : {1, 150}) {
           Sequence s(shape, length, 9);
           expect_agrees(s, feed(device(), {{&s, 0, length}}));
         }

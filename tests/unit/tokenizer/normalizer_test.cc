@@ -1,4 +1,7 @@
 // What the normalizers do with bytes that are not UTF-8, with long texts and with tables that lie.
+#include <algorithm>
+#include <span>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -6,6 +9,9 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/utf8.h"
+#include "io/zstd_stream.h"
+#include "tokenizer/character_tables.h"
 #include "tokenizer/pipeline_json.h"
 #include "unit/tokenizer/sample_data.h"
 
@@ -29,6 +35,65 @@ const std::vector<std::string> kDefinitions = {
     R"({"type":"Prepend","prepend":"_"})",
     R"({"type":"Replace","pattern":{"Regex":"\\s"},"content":"_"})",
     R"({"type":"BertNormalizer","clean_text":false,"handle_chinese_chars":true,"lowercase":true})"};
+
+// "1E0A 0323;..." to text.
+std::string text_of(const std::string& field) {
+  std::string text;
+  std::istringstream numbers(field);
+  for (std::string number; numbers >> number;) {
+    append_utf8(text, static_cast<char32_t>(std::stoul(number, nullptr, 16)));
+  }
+  return text;
+}
+
+// The library's normal forms are those of Unicode 9: what came later does not decompose, compose or move
+// there.
+bool has_later_characters(const std::string& text) {
+  const auto is_in = [](std::span<const CodepointRange> ranges, char32_t c) {
+    return std::any_of(ranges.begin(), ranges.end(),
+                       [&](const auto& range) { return c >= range.first && c <= range.last; });
+  };
+  for (size_t at = 0; at < text.size();) {
+    const DecodedCodepoint c = decode_utf8(text, at);
+    if (is_in(not_decomposed(), c.codepoint) || is_in(not_combining(), c.codepoint)) return true;
+    at += c.length;
+  }
+  return false;
+}
+
+TEST(Normalizers, GiveTheNormalFormsOfUnicodesOwnTest) {
+  const std::string file =
+      read_text_file(std::string(NANOCHAT_TEST_DATA) + "/unicode/NormalizationTest-14.0.0.txt.zst", 1 << 24);
+  const PipelineNormalizer forms[] = {normalizer_of(R"({"type":"NFC"})"), normalizer_of(R"({"type":"NFD"})"),
+                                      normalizer_of(R"({"type":"NFKC"})"),
+                                      normalizer_of(R"({"type":"NFKD"})")};
+  // Columns: source, NFC, NFD, NFKC, NFKD.
+  constexpr size_t kExpected[4][5] = {{1, 1, 1, 3, 3}, {2, 2, 2, 4, 4}, {3, 3, 3, 3, 3}, {4, 4, 4, 4, 4}};
+  std::istringstream lines(file);
+  size_t n_lines = 0, n_later = 0;
+  for (std::string line; std::getline(lines, line);) {
+    if (line.empty() || line[0] == '#' || line[0] == '@') continue;
+    ++n_lines;
+    std::istringstream fields(line);
+    std::string columns[5];
+    bool is_later = false;
+    for (std::string& column : columns) {
+      std::getline(fields, column, ';');
+      column = text_of(column);
+      is_later = is_later || has_later_characters(column);
+    }
+    n_later += is_later ? 1 : 0;
+    if (is_later) continue;
+    for (size_t form = 0; form < 4; ++form) {
+      for (size_t i = 0; i < 5; ++i) {
+        ASSERT_EQ(forms[form].apply(columns[i]), columns[kExpected[form][i]])
+            << line << " form " << form << " column " << i;
+      }
+    }
+  }
+  EXPECT_GT(n_lines, 18000u);
+  EXPECT_LT(n_later, 750u);
+}
 
 TEST(Normalizers, LeaveBytesThatAreNotUtf8WhereTheyAre) {
   for (const std::string& definition : kDefinitions) {

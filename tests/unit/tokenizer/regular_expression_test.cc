@@ -94,9 +94,10 @@ TEST(RegularExpression, TakesAByteThatIsNotUtf8ForAReplacementCharacter) {
 }
 
 TEST(RegularExpression, RefusesByNameWhatItCannotMean) {
-  for (const char* pattern : {R"(\X)", R"(\K)", R"(a\g<1>)", "(?~a)", "(?W:a)", "(*FAIL)", "(?(1)a|b)",
-                              "(?P<n>a)", "(?s).", R"(\101)", R"(\cA)", R"(\p{Klingon})", "[[:alpha:]]",
-                              "(?i)ss", "(?i)\xc3\x9f", "(?i)[\xc3\x80-\xc3\xbf]", "(?<=a+)d", "a{2,1}"}) {
+  for (const char* pattern :
+       {R"(\X)", R"(\K)", R"(a\g<1>)", "(?~a)", "(?W:a)", "(*FAIL)", "(?(1)a|b)", "(?P<n>a)", "(?s).",
+        R"(\101)", R"(\cA)", R"(\p{Klingon})", R"(\p{Word})", "[[:alpha:]]", "(?i)ss", "(?i)\xc3\x9f",
+        "(?i)[\xc3\x80-\xc3\xbf]", "(?<=a+)d", "a{2,1}"}) {
     try {
       RegularExpression expression(pattern);
       ADD_FAILURE() << pattern;
