@@ -10,7 +10,7 @@ void TokenBytes::add(Kind kind, std::string_view bytes) {
   entry.of = kind;
   if (bytes.size() <= Entry::kMaxShort) {
     entry.length = static_cast<uint8_t>(bytes.size());
-    std::memcpy(entry.bytes, bytes.data(), bytes.size());
+    bytes.copy(entry.bytes, bytes.size());
   } else {
     const uint64_t offset = long_.size();
     const auto length = static_cast<uint32_t>(bytes.size());  // of a file's token: 2^28 at most
