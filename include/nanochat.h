@@ -410,7 +410,7 @@ enum nanochat_truncation_values {
 enum nanochat_padding_values {
   NANOCHAT_PADDING_NONE = 0,
   NANOCHAT_PADDING_LONGEST = 1,       /* to the longest text of the batch */
-  NANOCHAT_PADDING_TO_MAX_TOKENS = 2, /* to max_tokens */
+  NANOCHAT_PADDING_TO_MAX_TOKENS = 2, /* to max_tokens, which is 1 to 16,777,216 then */
   NANOCHAT_PADDING_AS_FILE = 3        /* as the tokenizer.json says; none if it does not */
 };
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "model_choice.h"
@@ -79,5 +80,8 @@ void report(BenchJson facts, const Speed& speed, const Bench& bench, const nanoc
 // nanochat bench batch, nanochat bench embed
 void run_batch(const Bench& bench);
 void run_embed(const Bench& bench);
+
+// nanochat bench tokenizer
+void add_bench_tokenizer(CLI::App& group);
 
 }  // namespace nanochat::cli

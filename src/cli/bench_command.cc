@@ -1,5 +1,5 @@
-// nanochat bench decode | prefill | load | batch | embed: speed against what this machine can do, measured in
-// the same run.
+// nanochat bench decode | prefill | load | batch | embed | tokenizer: speed against what this machine can do,
+// measured in the same run.
 #include <algorithm>
 #include <filesystem>
 #include <memory>
@@ -207,6 +207,7 @@ void add_bench_commands(CLI::App& app) {
   add_bench(*group, "load", "Loading from the page cache", run_load);
   add_bench(*group, "batch", "Many sessions at once", run_batch);
   add_bench(*group, "embed", "Texts to vectors", run_embed);
+  add_bench_tokenizer(*group);
 }
 
 }  // namespace nanochat::cli

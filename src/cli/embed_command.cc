@@ -74,11 +74,21 @@ std::vector<std::string> read_lines(const std::string& path) {
   return texts;
 }
 
-// The library counts texts from the start of a call.
-[[noreturn]] void fail_in_lines(const Embed& asked, size_t first, size_t end, const Failure& failure) {
+// The library counts texts from the first of a call; people count lines.
+[[noreturn]] void fail_at_line(const Embed& asked, size_t first, nanochat_status status,
+                               nanochat_error* error) {
   const std::string name = asked.file == "-" ? "standard input" : asked.file;
-  throw Failure(failure.exit(), name + ", lines " + std::to_string(first + 1) + " to " + std::to_string(end) +
-                                    ", counted from 0 there: " + failure.what());
+  for (size_t i = 0; i < nanochat_error_field_count(error); ++i) {
+    if (std::string_view(nanochat_error_field_name(error, i)) != "input") continue;
+    const size_t line = first + std::stoul(nanochat_error_field_value(error, i)) + 1;
+    const Failure failure(Exit::running,
+                          name + ", line " + std::to_string(line) + ": " + nanochat_error_message(error),
+                          nanochat_error_hint(error));
+    nanochat_error_free(error);
+    throw failure;
+  }
+  check(Exit::running, status, error);
+  throw Failure(Exit::running, status, nullptr);
 }
 
 void embed_texts(const Embed& asked, const Runtime& runtime, const Model& model) {
@@ -96,14 +106,13 @@ void embed_texts(const Embed& asked, const Runtime& runtime, const Model& model)
       pointers.push_back(texts[i].data());
       sizes.push_back(texts[i].size());
     }
-    try {
-      const auto vectors = make<Embeddings>(Exit::running, embed, model.get(), tokenizer.get(),
-                                            pointers.data(), sizes.data(), pointers.size(), &options);
-      output.append(vectors.get());
-    } catch (const Failure& failure) {
-      if (failure.status() == NANOCHAT_OK) throw;
-      fail_in_lines(asked, first, end, failure);
-    }
+    nanochat_embeddings* made = nullptr;
+    nanochat_error* error = nullptr;
+    const nanochat_status status = embed(model.get(), tokenizer.get(), pointers.data(), sizes.data(),
+                                         pointers.size(), &options, &made, &error);
+    if (status != NANOCHAT_OK) fail_at_line(asked, first, status, error);
+    const Embeddings vectors(made);
+    output.append(vectors.get());
     progress.update(end, texts.size());
   }
   progress.finish();

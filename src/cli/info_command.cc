@@ -45,7 +45,10 @@ Json plan_facts(const nanochat_runtime* runtime, const ModelChoice& choice) {
 Json model_facts(const nanochat_model* model) {
   const auto info = fill<nanochat_model_info>(Exit::running, nanochat_model_describe, model);
   const Text details = make<Text>(Exit::running, nanochat_model_to_json, model);
-  return {{"parameters", info.parameters},
+  return {{"kind", info.kind == NANOCHAT_MODEL_ENCODER ? "encoder" : "decoder"},
+          {"parameters", info.parameters},
+          {"embedding_width", info.embedding_width},
+          {"max_tokens", info.max_tokens},
           {"dtype", dtype_name(info.weights)},
           {"weight_bytes", info.weight_bytes},
           {"sequence_len", info.sequence_len},

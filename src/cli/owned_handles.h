@@ -21,6 +21,7 @@ using Text = std::unique_ptr<nanochat_text, FreeWith<nanochat_text_free>>;
 using Cancel = std::unique_ptr<nanochat_cancel, FreeWith<nanochat_cancel_free>>;
 using Runtime = std::unique_ptr<nanochat_runtime, FreeWith<nanochat_runtime_free>>;
 using Tokenizer = std::unique_ptr<nanochat_tokenizer, FreeWith<nanochat_tokenizer_free>>;
+using Encoding = std::unique_ptr<nanochat_encoding, FreeWith<nanochat_encoding_free>>;
 using Model = std::unique_ptr<nanochat_model, FreeWith<nanochat_model_free>>;
 using Session = std::unique_ptr<nanochat_session, FreeWith<nanochat_session_free>>;
 using Generation = std::unique_ptr<nanochat_generation, FreeWith<nanochat_generation_free>>;

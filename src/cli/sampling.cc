@@ -1,5 +1,6 @@
 #include "sampling.h"
 
+#include <algorithm>
 #include <random>
 
 #include "interrupt.h"
@@ -85,10 +86,20 @@ void generate(nanochat_generation* generation, Generated& generated, const OnTex
 }
 
 TokenList encode(const nanochat_tokenizer* tokenizer, std::string_view text, uint32_t flags) {
-  TokenList ids(nanochat_tokenizer_encode_bound(tokenizer, text.size()));
+  constexpr size_t kFew = 64;  // that are put around a text; hardly any text has more tokens than bytes
+  TokenList ids(std::min(nanochat_tokenizer_encode_bound(tokenizer, text.size()), text.size() + kFew));
   size_t n = 0;
-  call(Exit::running, nanochat_tokenizer_encode, tokenizer, text.data(), text.size(), flags, ids.data(),
-       ids.size(), &n);
+  nanochat_error* error = nullptr;
+  const nanochat_status status = nanochat_tokenizer_encode(tokenizer, text.data(), text.size(), flags,
+                                                           ids.data(), ids.size(), &n, &error);
+  if (status == NANOCHAT_STATUS_BUFFER_TOO_SMALL) {
+    nanochat_error_free(error);
+    ids.resize(n);
+    call(Exit::running, nanochat_tokenizer_encode, tokenizer, text.data(), text.size(), flags, ids.data(),
+         ids.size(), &n);
+  } else {
+    check(Exit::running, status, error);
+  }
   ids.resize(n);
   return ids;
 }

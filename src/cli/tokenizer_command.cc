@@ -1,10 +1,13 @@
 // nanochat tokenizer encode | decode
 #include <memory>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 
 #include "commands.h"
+#include "interrupt.h"
 #include "model_choice.h"
 #include "sampling.h"
 #include "stream.h"
@@ -19,6 +22,10 @@ struct Convert {
   std::string output = "-";
   bool add_specials = false;      // encode
   bool specials_in_text = false;  // encode
+  bool count = false;             // encode
+  bool batch = false;             // encode: a text is a line
+  bool offsets = false;           // encode, with batch
+  size_t max_tokens = 0;          // encode, with batch
   bool skip_specials = false;     // decode
 };
 
@@ -28,15 +35,83 @@ Tokenizer open_converter(const Convert& convert) {
   return open_tokenizer(open_runtime(machine), convert.tokenizer);
 }
 
-void run_encode(const Convert& convert) {
-  const Tokenizer tokenizer = open_converter(convert);
-  const std::string text = read_whole(convert.input);
+uint32_t flags_of(const Convert& convert) {
   uint32_t flags = NANOCHAT_ENCODE_PLAIN;
   if (convert.add_specials) flags |= NANOCHAT_ENCODE_ADD_SPECIALS;
   if (convert.specials_in_text) flags |= NANOCHAT_ENCODE_SPECIALS_IN_TEXT;
-  const TokenList ids = encode(tokenizer.get(), text, flags);
+  return flags;
+}
+
+// [[0,4],[4,9]]
+std::string offsets_json(const size_t* offsets, size_t n) {
+  std::string text = "[";
+  for (size_t i = 0; offsets != nullptr && i < n; ++i) {
+    text += (i > 0 ? ",[" : "[") + std::to_string(offsets[2 * i]) + "," + std::to_string(offsets[2 * i + 1]) +
+            "]";
+  }
+  return text + "]";
+}
+
+// A line for each text: its ids, or {"ids", "offsets"}.
+void write_encoding(const nanochat_encoding* encoding, const Convert& convert, OutputFile& output) {
+  for (size_t i = 0; i < nanochat_encoding_size(encoding); ++i) {
+    size_t n = 0;
+    const int32_t* ids = nanochat_encoding_ids(encoding, i, &n);
+    const std::string list = token_list_json(TokenList(ids, ids + n));
+    if (!convert.offsets) {
+      output.write(list + "\n");
+      continue;
+    }
+    const std::string offsets = offsets_json(nanochat_encoding_offsets(encoding, i, nullptr), n);
+    output.write("{\"ids\":" + list + ",\"offsets\":" + offsets + "}\n");
+  }
+}
+
+// The lines of the input in blocks, so that memory does not grow with them.
+void run_batch(const Convert& convert, const nanochat_tokenizer* tokenizer, OutputFile& output) {
+  constexpr size_t kBlockBytes = size_t{1} << 24;
+  nanochat_encode_options options = NANOCHAT_ENCODE_OPTIONS_INIT;
+  options.flags = flags_of(convert);
+  options.max_tokens = convert.max_tokens;
+  options.truncation = convert.max_tokens > 0 ? NANOCHAT_TRUNCATION_KEEP_START : NANOCHAT_TRUNCATION_NONE;
+  options.want_offsets = convert.offsets ? 1 : 0;
+  options.cancel = interrupt_switch();
+  LineReader lines(convert.input);
+  for (bool more = true; more;) {
+    std::vector<std::string> texts;
+    std::string_view line;
+    for (size_t bytes = 0; bytes < kBlockBytes && (more = lines.next(line)); bytes += line.size()) {
+      texts.emplace_back(line);
+    }
+    std::vector<const char*> starts;
+    std::vector<size_t> sizes;
+    for (const std::string& text : texts) {
+      starts.push_back(text.data());
+      sizes.push_back(text.size());
+    }
+    const auto encoding = make<Encoding>(Exit::running, nanochat_tokenizer_encode_batch, tokenizer,
+                                         starts.data(), sizes.data(), texts.size(), &options);
+    write_encoding(encoding.get(), convert, output);
+  }
+}
+
+void run_encode(const Convert& convert) {
+  ModelChoice machine;
+  machine.threads = convert.batch ? 0 : 1;
+  const Tokenizer tokenizer = open_tokenizer(open_runtime(machine), convert.tokenizer);
   OutputFile output(convert.output);
-  output.write(token_list_json(ids) + "\n");
+  if (convert.count) {
+    const std::string text = read_whole(convert.input);
+    size_t n = 0;
+    call(Exit::running, nanochat_tokenizer_count, tokenizer.get(), text.data(), text.size(),
+         flags_of(convert), &n);
+    output.write(std::to_string(n) + "\n");
+  } else if (convert.batch) {
+    run_batch(convert, tokenizer.get(), output);
+  } else {
+    const std::string text = read_whole(convert.input);
+    output.write(token_list_json(encode(tokenizer.get(), text, flags_of(convert))) + "\n");
+  }
   output.commit();
 }
 
@@ -78,6 +153,18 @@ void add_encode(CLI::App& group) {
                     "Add what the tokenizer's file says, such as bos");
   command->add_flag("--specials-in-text", convert->specials_in_text,
                     "Read <|bos|> and the like as special tokens");
+  CLI::Option* count = command->add_flag("--count", convert->count, "Only the number of ids");
+  CLI::Option* batch = command->add_flag("--batch", convert->batch,
+                                         "Each line is a text of its own: a list a line, on all cores");
+  command
+      ->add_flag("--offsets", convert->offsets,
+                 "With --batch: also which bytes of the line each id stands for")
+      ->needs(batch);
+  command->add_option("--max-tokens", convert->max_tokens, "With --batch: cut what is longer off the end")
+      ->type_name("N")
+      ->check(CLI::PositiveNumber)
+      ->needs(batch);
+  count->excludes(batch);
   command->callback([convert] { run_encode(*convert); });
 }
 

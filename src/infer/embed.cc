@@ -18,11 +18,13 @@ int64_t usable_tokens(const Model& model, const std::vector<int32_t>& input, siz
   if (n == 0) {
     throw Error(Status::invalid_argument)
         .subject("inputs")
+        .field("input", index)
         .say("input {} has no tokens, expected one at least", index);
   }
   if (n > most && !options.truncate) {
     throw Error(Status::context_full)
         .subject("inputs")
+        .field("input", index)
         .say("input {} has {} tokens, the model takes {}", index, n, most)
         .hint("shorten it, or let it be truncated");
   }

@@ -51,11 +51,13 @@ class PreparedTexts {
     if (tokens.empty()) {
       throw Error(Status::invalid_argument)
           .subject("inputs")
+          .field("input", index)
           .say("input {} has no tokens, expected one at least", index);
     }
     if (n > n_most_ && !options_.truncate) {
       throw Error(Status::context_full)
           .subject("inputs")
+          .field("input", index)
           .field("tokens", n)
           .field("most", n_most_)
           .say("input {} has {} tokens, the model takes {}", index, n, n_most_)

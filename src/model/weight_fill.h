@@ -28,7 +28,8 @@ class WeightSource {
   // Rows of the slot, aligned for its dtype; valid until `buffer` is used again.
   virtual std::span<const std::byte> read(size_t slot, int64_t first_row, int64_t n_rows,
                                           std::vector<std::byte>& buffer) const = 0;
-  // The scale of every row of an i8 or f8_e4m3 slot: finite, not negative, and no value beyond fp32. Else empty.
+  // The scale of every row of an i8 or f8_e4m3 slot: finite, not negative, and no value beyond fp32. Else
+  // empty.
   virtual std::span<const float> scales(size_t /*slot*/) const { return {}; }
   virtual uint64_t scale_bytes() const { return 0; }  // of all of them, as stored
 };

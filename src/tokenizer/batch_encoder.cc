@@ -51,16 +51,18 @@ Rules make_rules(const Tokenizer& tokenizer, const BatchOptions& options) {
   if (options.padding == Padding::as_file) {
     rules.padding = tokenizer.lengths().padding;
   } else if (options.padding != Padding::none) {
+    if (options.padding == Padding::to_max_tokens &&
+        (options.max_tokens == 0 || options.max_tokens > PaddingRule::kMost)) {
+      throw Error(Status::invalid_argument)
+          .subject("max_tokens")
+          .say("max_tokens is {}, expected the length to fill texts up to, at most {}", options.max_tokens,
+               PaddingRule::kMost);
+    }
     rules.padding.to =
         options.padding == Padding::longest ? PaddingRule::To::longest : PaddingRule::To::fixed;
     rules.padding.length = options.max_tokens;
     rules.padding.at_start = tokenizer.lengths().padding.at_start;
     rules.padding.id = padding_token(tokenizer);
-    if (options.padding == Padding::to_max_tokens && options.max_tokens == 0) {
-      throw Error(Status::invalid_argument)
-          .subject("max_tokens")
-          .say("max_tokens is 0, expected the length to fill texts up to");
-    }
   }
   return rules;
 }

@@ -114,7 +114,9 @@ BpeMergeState BpeTrainer::State::take_pieces(const Watch& watch) {
     ++size.n_pieces;
     size.n_bytes += piece.size();
   });
-  const auto max_tokens = static_cast<uint64_t>(kByteTokens + max_merges());
+  // Each merge makes some piece a token shorter.
+  const uint64_t most_merges = std::min<uint64_t>(max_merges(), size.n_bytes - size.n_pieces);
+  const uint64_t max_tokens = kByteTokens + most_merges;
   uint64_t max_bytes = BpeMergeState::kNoLimit;
   if (options.memory_limit != 0) {
     // The tables stay in memory where at least as much again is left for pairs and places as the pieces take.

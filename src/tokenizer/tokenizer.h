@@ -43,6 +43,7 @@ struct TruncationRule {
   Keep keep = Keep::start;
 };
 struct PaddingRule {
+  static constexpr size_t kMost = size_t{1} << 24;  // tokens
   enum class To : uint8_t { none, longest, fixed };
   To to = To::none;
   size_t length = 0;       // To::fixed

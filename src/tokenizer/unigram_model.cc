@@ -25,6 +25,9 @@ Vocabulary make_vocabulary(const std::vector<UnigramPiece>& pieces) {
   return Vocabulary(tokens);
 }
 
+// Sums of single precision begin anew here: tokens' scores differ by less than the digits that are left.
+constexpr double kFewDigitsLeft = -32768;
+
 // The best way to cut the text up to a place, by its last token.
 struct Arrival {
   double score = 0;
@@ -54,11 +57,9 @@ class UnigramModel::Search {
   }
 
  private:
-  double sum(double score, double so_far) const {
-    const double sum = score + so_far;
-    return model_.options_.single_precision ? static_cast<double>(static_cast<float>(sum)) : sum;
-  }
-  void offer(size_t length, double score, TokenId id) {
+  void offer(size_t length, double sum, TokenId id) {
+    const double score =
+        model_.options_.single_precision ? static_cast<double>(static_cast<float>(sum)) : sum;
     const size_t place = begin_ - base_ + length;
     if (best_.size() <= place) best_.resize(place + 1);
     Arrival& arrival = best_[place];
@@ -76,11 +77,11 @@ class UnigramModel::Search {
       ++end;
       const TokenId id = model_.trie_.value(node);
       if (id < 0) continue;
-      offer(end - begin_, sum(model_.scores_[static_cast<size_t>(id)], so_far), id);
+      offer(end - begin_, model_.scores_[static_cast<size_t>(id)] + so_far, id);
       covers_character = covers_character || end - begin_ == character.length;
     }
     if (!covers_character) {
-      offer(character.length, sum(model_.options_.unknown_score, so_far), model_.options_.unknown);
+      offer(character.length, model_.options_.unknown_score + so_far, model_.options_.unknown);
     }
     return character.length;
   }
@@ -94,7 +95,9 @@ class UnigramModel::Search {
       const size_t end = base_ + *place;
       put_out_one(arrival.id, end - arrival.length, end);
     }
-    best_[0] = {best_[begin_ - base_].score, -1, 0};
+    const double score = best_[begin_ - base_].score;
+    const bool runs_out = model_.options_.single_precision && score < kFewDigitsLeft;
+    best_[0] = {runs_out ? 0 : score, -1, 0};
     best_.resize(1);
     base_ = begin_;
   }

@@ -22,8 +22,9 @@ struct UnigramPiece {
 struct UnigramOptions {
   TokenId unknown = -1;  // several unknown characters in a row become one; -1: there must not be any
   bool byte_fallback = false;
-  // Sums as SentencePiece forms them, else as the Hugging Face library does. They differ in the last digits,
-  // so between ways to cut that are as good as equal.
+  // As SentencePiece: sums in single precision, which decides between ways to cut that are as good as equal;
+  // and unknown characters stay unknown. The Hugging Face library adds up doubles, and looks for a token that
+  // is all of the unknown characters in a row.
   bool single_precision = false;
   double unknown_score = 0;  // of one character
 };

@@ -71,6 +71,10 @@ static void test_lengths_are_kept(const nanochat_tokenizer *tokenizer) {
   options.padding = 9;
   CHECK_SAYS(nanochat_tokenizer_encode_batch(tokenizer, kTexts, NULL, 3, &options, &encoding, &error),
              NANOCHAT_STATUS_INVALID_ARGUMENT, "padding", "9");
+  options.padding = NANOCHAT_PADDING_TO_MAX_TOKENS;
+  options.max_tokens = ((size_t)1 << 24) + 1;
+  CHECK_SAYS(nanochat_tokenizer_encode_batch(tokenizer, kTexts, NULL, 3, &options, &encoding, &error),
+             NANOCHAT_STATUS_INVALID_ARGUMENT, "16777217", "16777216");
 }
 
 static void test_only_the_special_tokens_listed_are_recognised(const nanochat_tokenizer *tokenizer) {

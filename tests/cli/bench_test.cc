@@ -94,6 +94,24 @@ TEST(Bench, MeasuresManySessionsAtOnce) {
   }
 }
 
+TEST(Bench, MeasuresATokenizer) {
+  const ScratchFolder scratch;
+  const std::string text = scratch.write("text", "Once upon a time there was a cat.\nIt sat.\n");
+  const ProgramRun run = run_program({"bench", "tokenizer", "--tokenizer", story_model(), "--text", text,
+                                      "--repeats", "2", "--threads", "2", "--json"});
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  const auto facts = nlohmann::json::parse(run.out);
+  EXPECT_EQ(facts.at("bench"), "tokenizer");
+  EXPECT_EQ(facts.at("threads"), 2);
+  EXPECT_EQ(facts.at("vocab_size"), 512);
+  for (const char* key :
+       {"load_ms", "encode_megabytes_per_second", "encode_tokens_per_second", "batch_speedup",
+        "count_megabytes_per_second", "batch_megabytes_per_second", "decode_tokens_per_second"}) {
+    EXPECT_GT(facts.at(key).get<double>(), 0) << key;
+  }
+  EXPECT_EQ(run_program({"bench", "tokenizer", "--tokenizer", story_model()}).exit_code, 1);
+}
+
 TEST(Bench, NeedsToKnowWhat) {
   EXPECT_EQ(run_program({"bench", "batch", "--synthetic", "v0-d1", "--sessions", "0"}).exit_code, 1);
   EXPECT_EQ(run_program({"bench", "decode"}).exit_code, 1);

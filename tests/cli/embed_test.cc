@@ -119,7 +119,8 @@ TEST(Embed, ReadsPicturesOfBothKinds) {
 
 TEST(Embed, SaysWhatIsWrong) {
   const ScratchFolder folder;
-  const auto fails = [](const std::vector<std::string>& arguments, const std::string& input, const char* word) {
+  const auto fails = [](const std::vector<std::string>& arguments, const std::string& input,
+                        const char* word) {
     const ProgramRun run = run_program(arguments, input);
     EXPECT_NE(run.exit_code, 0);
     EXPECT_EQ(run.out, "");
@@ -129,12 +130,15 @@ TEST(Embed, SaysWhatIsWrong) {
   fails({"embed", "--model", folder.path("none")}, "", "none");
   fails({"embed", "--model", bert(), "--pooling", "most"}, "", "most");
   fails({"embed", "--model", bert(), "--json", "--npy"}, "", "--npy");
-  fails({"embed", "--model", bert(), "--max-tokens", "4"}, "a text of many letters\n", "lines 1 to 1");
-  fails({"embed", "--model", bert(), "--images", folder.write("x.png", "\x89PNG\r\n\x1a\nrubbish")}, "", "x.png");
-  fails({"embed", "--model", test_data("models/encoder_clip"), "--images", folder.write("y.jpg", "\xff\xd8\xff rubbish")},
+  fails({"embed", "--model", bert(), "--max-tokens", "4"}, "a\na text of many letters\n",
+        "standard input, line 2:");
+  fails({"embed", "--model", bert(), "--images", folder.write("x.png", "\x89PNG\r\n\x1a\nrubbish")}, "",
+        "x.png");
+  fails({"embed", "--model", test_data("models/encoder_clip"), "--images",
+         folder.write("y.jpg", "\xff\xd8\xff rubbish")},
         "", "y.jpg: no valid JPEG");
-  fails({"embed", "--model", test_data("models/encoder_clip"), "--images", folder.write("z.gif", "GIF89a")}, "",
-        "neither PNG nor JPEG");
+  fails({"embed", "--model", test_data("models/encoder_clip"), "--images", folder.write("z.gif", "GIF89a")},
+        "", "neither PNG nor JPEG");
 }
 
 TEST(BenchEmbed, ReportsSpeedAndShares) {
@@ -144,8 +148,8 @@ TEST(BenchEmbed, ReportsSpeedAndShares) {
   const json facts = json::parse(run.out);
   EXPECT_EQ(facts.at("bench"), "embed");
   EXPECT_EQ(facts.at("texts"), 2);
-  for (const char* name : {"tokens_per_second", "texts_per_second", "short_text_ms", "call_overhead_us",
-                           "arithmetic_share"}) {
+  for (const char* name :
+       {"tokens_per_second", "texts_per_second", "short_text_ms", "call_overhead_us", "arithmetic_share"}) {
     EXPECT_GT(facts.at(name).get<double>(), 0) << name;
   }
 }

@@ -41,6 +41,26 @@ TEST(TokenizerCommand, AddsBosOnlyWhenAsked) {
   EXPECT_EQ(added.at(0), 1);
 }
 
+TEST(TokenizerCommand, CountsIds) {
+  const json ids = json::parse(encode(story_tokenizer(), "Once upon a time").out);
+  EXPECT_EQ(encode(story_tokenizer(), "Once upon a time", "--count").out, std::to_string(ids.size()) + "\n");
+}
+
+TEST(TokenizerCommand, EncodesEachLineOfABatch) {
+  const std::string once = encode(story_tokenizer(), "Once").out,
+                    upon = encode(story_tokenizer(), "upon a time").out;
+  const ProgramRun batch = encode(story_tokenizer(), "Once\n\nupon a time\n", "--batch");
+  EXPECT_EQ(batch.exit_code, 0) << batch.err;
+  EXPECT_EQ(batch.out, once + "[]\n" + upon);
+  const ProgramRun cut = run_program({"tokenizer", "encode", "--tokenizer", story_tokenizer(), "--batch",
+                                      "--offsets", "--max-tokens", "2", "--add-specials"},
+                                     "Once upon");
+  const json line = json::parse(cut.out);
+  EXPECT_EQ(line.at("ids").size(), 2u);
+  EXPECT_EQ(line.at("offsets"), json::parse("[[0,0],[0,4]]"));
+  EXPECT_NE(encode(story_tokenizer(), "a", "--offsets").exit_code, 0);
+}
+
 TEST(TokenizerCommand, WritesAndReadsFiles) {
   const ScratchFolder scratch;
   const std::string text = scratch.write("text", "Once upon a time");

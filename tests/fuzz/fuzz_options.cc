@@ -58,6 +58,7 @@ void check(nanochat_status status, nanochat_error* error) {
 struct World {
   nanochat_runtime* runtime = nullptr;
   nanochat_model* model = nullptr;
+  nanochat_tokenizer* tokenizer = nullptr;  // of bytes
   World() {
     nanochat_runtime_options options = NANOCHAT_RUNTIME_OPTIONS_INIT;
     options.n_threads = 1;
@@ -67,6 +68,9 @@ struct World {
                                  "\"n_head\":2,\"n_kv_head\":1,\"n_embd\":32,\"window_pattern\":\"L\"}",
                                  1, nullptr, &model, nullptr);
     require_property(model != nullptr);
+    const auto none = [](const char**, size_t*, void*) -> int32_t { return 0; };
+    nanochat_tokenizer_train(runtime, nullptr, none, nullptr, &tokenizer, nullptr);
+    require_property(tokenizer != nullptr);
   }
 };
 
@@ -100,7 +104,8 @@ void create_model(const World& world, const uint8_t* data, size_t size) {
 void train_tokenizer(const World& world, const uint8_t* data, size_t size) {
   using T = nanochat_tokenizer_train_options;
   Struct<T> options(data, size);
-  options.clear({AT(T, special_tokens), AT(T, progress), AT(T, cancel)});
+  options.clear(
+      {AT(T, special_tokens), AT(T, progress), AT(T, cancel), AT(T, spill_directory), AT(T, text_field)});
   nanochat_tokenizer* tokenizer = nullptr;
   nanochat_error* error = nullptr;
   const auto none = [](const char**, size_t*, void*) -> int32_t { return 0; };
@@ -108,6 +113,36 @@ void train_tokenizer(const World& world, const uint8_t* data, size_t size) {
       nanochat_tokenizer_train(world.runtime, options.get(), none, nullptr, &tokenizer, &error);
   check(status, error);
   nanochat_tokenizer_free(tokenizer);
+}
+
+void encode(const World& world, const uint8_t* data, size_t size) {
+  using T = nanochat_encode_options;
+  Struct<T> options(data, size);
+  options.clear({AT(T, allowed_specials), AT(T, progress), AT(T, cancel)});
+  const char* const texts[] = {"a few words", ""};
+  nanochat_encoding* encoding = nullptr;
+  nanochat_error* error = nullptr;
+  const nanochat_status status =
+      nanochat_tokenizer_encode_batch(world.tokenizer, texts, nullptr, 2, options.get(), &encoding, &error);
+  require_property((encoding != nullptr) == (status == NANOCHAT_OK));
+  check(status, error);
+  nanochat_encoding_free(encoding);
+}
+
+void embed(const World& world, const uint8_t* data, size_t size) {
+  using T = nanochat_embed_options;
+  Struct<T> options(data, size);
+  options.clear({AT(T, progress), AT(T, cancel), AT(T, prefix), AT(T, skipped_tokens)});
+  const int32_t tokens[] = {1, 2, 3};
+  const int32_t* const inputs[] = {tokens};
+  const size_t sizes[] = {3};
+  nanochat_embeddings* embeddings = nullptr;
+  nanochat_error* error = nullptr;
+  const nanochat_status status =
+      nanochat_embed(world.model, inputs, sizes, 1, options.get(), &embeddings, &error);
+  require_property((embeddings != nullptr) == (status == NANOCHAT_OK));
+  check(status, error);
+  nanochat_embeddings_free(embeddings);
 }
 
 void generate(const World& world, const uint8_t* data, size_t size) {
@@ -158,7 +193,7 @@ void import_only(const uint8_t* data, size_t size) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static const World world;
   if (size == 0) return 0;
-  const uint8_t kind = data[0] % 5;
+  const uint8_t kind = data[0] % 7;
   ++data;
   --size;
   if (kind == 0) create_runtime(data, size);
@@ -166,5 +201,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (kind == 2) train_tokenizer(world, data, size);
   if (kind == 3) generate(world, data, size);
   if (kind == 4) import_only(data, size);
+  if (kind == 5) encode(world, data, size);
+  if (kind == 6) embed(world, data, size);
   return 0;
 }

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Writes the small seed files of tests/fuzz/corpus/{safetensors,zstd,model_config} (pip install zstandard).
+"""Writes the small seed files of tests/fuzz/corpus/{safetensors,zstd,model_config,sentencepiece} and those of
+tokenizer_json that are from small_models.json.zst (pip install zstandard).
 
 usage: make_fuzz_corpus.py tests/fuzz/corpus
 """
@@ -66,3 +67,43 @@ for name, document in configs.items():
     write("model_config", name, json.dumps(document).encode())
 write("model_config", "broken", b'{"a": [1, 2, {"b": tru')
 write("model_config", "twice", b'{"a": 1, "a": 2}')
+
+
+# SentencePiece models, written field by field.
+def varint(number):
+    return bytes([number]) if number < 128 else bytes([number & 127 | 128]) + varint(number >> 7)
+
+
+def field(number, value):
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    if isinstance(value, float):
+        return varint(number << 3 | 5) + struct.pack("<f", value)
+    data = value if isinstance(value, bytes) else value.encode()
+    return varint(number << 3 | 2) + varint(len(data)) + data
+
+
+def model(kind, pieces, normalizer=b"", trainer=b""):
+    body = b"".join(field(1, field(1, text) + field(2, float(score)) + field(3, type_)) for text, score, type_ in pieces)
+    return body + field(2, field(3, kind) + trainer) + field(3, normalizer)
+
+
+ends = [("<unk>", 0, 2), ("<s>", 0, 3), ("</s>", 0, 3)]
+letters = [(c, -3 - i / 8, 1) for i, c in enumerate("abdno12,\u2581'\u00e9")]
+words = [("\u2581a", -2, 1), ("ab", -2.5, 1), ("\u2581don", -4, 1), ("on", -3.5, 1), ("no", -3.5, 1), ("unused", -1, 5)]
+every_byte = [(f"<0x{byte:02X}>", 0, 6) for byte in range(256)]
+# A table of one key, "a" to "b": the root's children from unit 2 on, a leaf behind 'a'.
+charsmap = struct.pack("<I", 4 * 512) + b"".join(
+    struct.pack("<I", {0: 2 << 10, 2 ^ 97: 97 | 1 << 8 | 4 << 10, 2 ^ 97 ^ 4: 1 << 31}.get(i, 0)) for i in range(512)) + b"b\0"
+write("sentencepiece", "unigram", model(1, ends + letters + words))
+write("sentencepiece", "unigram_bytes", model(1, ends + every_byte + letters + words, trainer=field(35, 1)))
+write("sentencepiece", "bpe", model(2, ends + letters + words[:-1]))
+write("sentencepiece", "raw_spaces", model(1, ends + letters, normalizer=field(3, 0) + field(4, 0)))
+write("sentencepiece", "charsmap", model(1, ends + letters, normalizer=field(2, charsmap)))
+write("sentencepiece", "user_defined", model(1, ends + [("x", 0, 4)]))
+write("sentencepiece", "word", model(3, ends + letters))
+
+data = (root.parent.parent / "data" / "tokenizers" / "small_models.json.zst").read_bytes()
+for name, case in json.loads(zstandard.ZstdDecompressor().decompress(data, max_output_size=1 << 24)).items():
+    if name != "unigram_bytes":  # long, and the same as unigram_few_bytes to a fuzzer
+        write("tokenizer_json", name, json.dumps(case["tokenizer"], ensure_ascii=False, separators=(",", ":")).encode())

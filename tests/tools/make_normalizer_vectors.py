@@ -271,4 +271,5 @@ def main():
         write(folder / (name + ".json.zst"), makers[name]())
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -145,7 +145,7 @@ TEST(EncoderLoad, FindsAPrefixWhateverItIs) {
   const Expected expected("bert_mean");
   const auto plain = load_encoder("bert_mean");
   const auto prefixed = Encoder::load(make_device(), folder.path(), {}, {});
-  const EncodeOptions mean{TextPooling::mean, Normalization::unit};
+  const VectorOptions mean{TextPooling::mean, Normalization::unit};
   EXPECT_TRUE(same_bits(encode(*plain, expected.texts(), mean), encode(*prefixed, expected.texts(), mean)));
 }
 

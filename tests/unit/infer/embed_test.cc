@@ -129,7 +129,7 @@ TEST(Embed, RefusesWhatItCannotEmbedNamingTheInput) {
   EXPECT_EQ(message({{1, 512}}, Status::out_of_range), "input 0: token 1 is 512, expected 0 to 511");
   const auto too_long = some_tokens(*model, 513);
   EXPECT_EQ(message({{1}, {2}, too_long}, Status::context_full),
-            "input 2 has 513 tokens, the model's context 512");
+            "input 2 has 513 tokens, the model takes 512");
 
   EmbedOptions truncating;
   truncating.truncate = true;

@@ -66,11 +66,10 @@ TEST_P(SentencePiece, SpansLieInTheText) {
   }
 }
 
-// Written as tokenizer.json it has the library's own parts, which differ in rare characters and in ties.
+// Written as tokenizer.json it has the library's own parts, which differ in rare characters.
 TEST_P(SentencePiece, StaysTheSameForPlainTextThroughToJson) {
   const auto again = parse_tokenizer_json(tokenizer_->to_json(), "written.json");
-  for (const char* text :
-       {"Hello world", "  two   spaces ", "It is the time, and so it was.", "", " "}) {
+  for (const char* text : {"Hello world", "  two   spaces ", "It is the time, and so it was.", "", " "}) {
     EXPECT_EQ(again->encode(text), tokenizer_->encode(text)) << text;
     EXPECT_EQ(again->decode(again->encode(text), false), tokenizer_->decode(tokenizer_->encode(text), false));
   }

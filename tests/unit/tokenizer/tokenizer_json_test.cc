@@ -1,4 +1,5 @@
 // What tokenizer.json may say, and what is refused by name.
+#include <fstream>
 #include <functional>
 #include <string>
 
@@ -207,6 +208,48 @@ TEST(TokenizerJson, RefusesImpossibleLengthsByName) {
   expect_invalid("padding.strategy: 'Some'", [](json& file) { file["padding"] = {{"strategy", "Some"}}; });
   expect_invalid("'Fixed' is missing", [](json& file) { file["padding"] = {{"strategy", {{"x", 1}}}}; });
   expect_invalid("padding.pad_id", [](json& file) { file["padding"] = {{"pad_id", -3}}; });
+}
+
+// Complete only with its last byte.
+TEST(TokenizerJson, RefusesAFileCutAnywhere) {
+  for (const char* model :
+       {R"({"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": ["a b", ["ab", "b"]]})",
+        R"({"type": "WordPiece", "unk_token": "[UNK]", "vocab": {"[UNK]": 0, "a": 1}})",
+        R"({"type": "Unigram", "unk_id": 0, "vocab": [["<unk>", 0.0], ["a", -1.5]]})"}) {
+    const std::string text = std::string(R"({"version": "1.0", "added_tokens": [], "model": )") + model + "}";
+    for (size_t n = 0; n < text.size(); ++n) {
+      EXPECT_NE(refused_text(text.substr(0, n)).find("small.json"), std::string::npos) << n;
+    }
+  }
+}
+
+// The documents of JSONTestSuite, one a line with a name: none is a tokenizer, none does harm.
+TEST(TokenizerJson, RefusesEveryFileOfTheJsonTestSuite) {
+  std::ifstream in(std::string(NANOCHAT_TEST_DATA) + "/json/json_test_suite.txt");
+  size_t n = 0;
+  for (std::string line; std::getline(in, line);) {
+    const size_t tab = line.find('\t');
+    if (tab == std::string::npos) continue;
+    std::string bytes;
+    for (size_t i = tab + 1; i < line.size(); ++i) {
+      const bool is_escape = line[i] == '\\' && i + 3 < line.size();
+      bytes += is_escape ? static_cast<char>(std::stoi(line.substr(i + 2, 2), nullptr, 16)) : line[i];
+      i += is_escape ? 3 : 0;
+    }
+    ++n;
+    EXPECT_NE(refused_text(bytes).find("small.json"), std::string::npos) << line;
+    const std::string inside = R"({"model": {"type": "BPE", "vocab": {"a": 0}, "merges": )" + bytes + "}}";
+    try {
+      parse_tokenizer_json(inside, "small.json");
+    } catch (const Error& error) {
+      EXPECT_EQ(error.subject(), "small.json") << line;
+    }
+  }
+  EXPECT_GE(n, 300u);
+  std::string deep;
+  for (int i = 0; i < 50000; ++i) deep += "[{\"\":";
+  EXPECT_NE(refused_text(deep).find("levels"), std::string::npos);
+  EXPECT_NE(refused_text(std::string(100000, '[')).find("levels"), std::string::npos);
 }
 
 TEST(TokenizerJson, RefusesTextThatIsNotOneDocument) {
