@@ -50,8 +50,9 @@ class FlatMerge {
       previous_[i] = static_cast<uint8_t>(i - 1);
     }
     for (size_t i = 0; i + 1 < n; ++i) set(i, pairs.of_symbols(begin + i));
-    n_keys_ = (n + 7) / 8 * 8;
-    for (size_t i = n - 1; i < n_keys_; ++i) keys_[i] = kNone;
+    n_blocks_ = (n + kBlock - 1) / kBlock;
+    for (size_t i = n - 1; i < n_blocks_ * kBlock; ++i) keys_[i] = kNone;
+    for (size_t i = 0; i < n_blocks_; ++i) refresh(i);
     for (int32_t key = least(); key != kNone; key = least()) {
       merge(static_cast<size_t>(key) % kMaxSymbols);
     }
@@ -62,6 +63,7 @@ class FlatMerge {
   MergeToken token(size_t i) const { return {ids_[i], begin_ + i}; }
 
  private:
+  static constexpr size_t kBlock = 8;
   static constexpr int32_t kNone = std::numeric_limits<int32_t>::max();
   static_assert((int64_t{BpeMerges::kMaxRank} + 1) * int64_t{kMaxSymbols} <= kNone);
 
@@ -71,9 +73,23 @@ class FlatMerge {
     results_[i] = merge.result;
   }
 
+  // The keys lie in blocks of which each one's least is kept, so that a merge reads one block or two. A tree,
+  // not a loop, so that no vector is loaded over what was just stored as single numbers.
+  void refresh(size_t block) {
+    const int32_t* keys = &keys_[block * kBlock];
+    const int32_t a = std::min(keys[0], keys[1]), b = std::min(keys[2], keys[3]);
+    const int32_t c = std::min(keys[4], keys[5]), d = std::min(keys[6], keys[7]);
+    least_[block] = std::min(std::min(a, b), std::min(c, d));
+  }
+
   int32_t least() const {
-    int32_t least = kNone;
-    for (size_t i = 0; i < n_keys_; ++i) least = std::min(least, keys_[i]);
+    int32_t least = least_[0];
+    for (size_t i = 1; i < n_blocks_; ++i) {
+      least = std::min(least, least_[i]);
+      asm(""
+          : "+r"(
+              least));  // one by one: a vector would wait for all that was just stored to leave the pipeline
+    }
     return least;
   }
 
@@ -100,11 +116,15 @@ class FlatMerge {
       with_next = pairs_.of_tokens(token(left), token(after), begin_ + next_[after]);
     }
     set(left, with_next);
+    refresh(left / kBlock);
+    if (right / kBlock != left / kBlock) refresh(right / kBlock);
+    if (left > 0 && previous_[left] / kBlock != left / kBlock) refresh(previous_[left] / kBlock);
   }
 
   const Pairs& pairs_;
-  size_t begin_, n_, n_keys_;
+  size_t begin_, n_, n_blocks_;
   std::array<int32_t, kMaxSymbols> keys_;
+  std::array<int32_t, kMaxSymbols / kBlock> least_;
   std::array<TokenId, kMaxSymbols> ids_, results_;
   std::array<uint8_t, kMaxSymbols> next_, previous_;
 };
