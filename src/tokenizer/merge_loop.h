@@ -82,13 +82,13 @@ class FlatMerge {
     least_[block] = std::min(std::min(a, b), std::min(c, d));
   }
 
+  // Of few numbers, one by one for the same reason, which the compiler is not to undo.
+  static void keep_scalar(int32_t& number) { asm("" : "+r"(number)); }
   int32_t least() const {
     int32_t least = least_[0];
     for (size_t i = 1; i < n_blocks_; ++i) {
       least = std::min(least, least_[i]);
-      asm(""
-          : "+r"(
-              least));  // one by one: a vector would wait for all that was just stored to leave the pipeline
+      keep_scalar(least);
     }
     return least;
   }
