@@ -1,4 +1,4 @@
-# The library: one object target for all rooms below capi, so that unit tests reach inside, then libnanochat.
+# The library: two object targets for all rooms below capi, so that unit tests reach inside, then libnanochat.
 find_package(Threads REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(ZSTD REQUIRED IMPORTED_TARGET libzstd)
@@ -8,14 +8,19 @@ find_package(nlohmann_json REQUIRED)
 # Its assertions would abort the caller's process in debug builds; what they guard is checked before.
 target_compile_definitions(nlohmann_json::nlohmann_json INTERFACE JSON_NO_IO=1 "JSON_ASSERT=static_cast<void>")
 
-set(NANOCHAT_ROOMS base memory tensor kernels io tokenizer model encoder infer)
-set(nanochat_sources)
-foreach(room IN LISTS NANOCHAT_ROOMS)
-  file(GLOB room_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${room}/*.cc)
-  list(APPEND nanochat_sources ${room_sources})
-endforeach()
-file(GLOB cpu_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/kernels/cpu/*.cc)
-list(APPEND nanochat_sources ${cpu_sources})
+# What a device is made of; its tests, the CUDA module and a cross build of the kernels need nothing above it.
+set(NANOCHAT_DEVICE_ROOMS base memory tensor kernels kernels/cpu)
+set(NANOCHAT_ENGINE_ROOMS io tokenizer model encoder infer)
+function(nanochat_glob_rooms result)
+  set(sources)
+  foreach(room IN LISTS ARGN)
+    file(GLOB room_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${room}/*.cc)
+    list(APPEND sources ${room_sources})
+  endforeach()
+  set(${result} ${sources} PARENT_SCOPE)
+endfunction()
+nanochat_glob_rooms(device_sources ${NANOCHAT_DEVICE_ROOMS})
+nanochat_glob_rooms(engine_sources ${NANOCHAT_ENGINE_ROOMS})
 
 # src/kernels/simd/isa_<name>.cc includes every simd/<stem>.inc and is compiled with that ISA's flags only.
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
@@ -39,22 +44,25 @@ if(NANOCHAT_SANITIZE)  # UBSan multiplies the time to compile unrolled intrinsic
 endif()
 foreach(isa IN LISTS nanochat_isas)
   set(isa_source ${PROJECT_SOURCE_DIR}/src/kernels/simd/isa_${isa}.cc)
-  list(APPEND nanochat_sources ${isa_source})
+  list(APPEND device_sources ${isa_source})
   set_source_files_properties(${isa_source} PROPERTIES
     COMPILE_OPTIONS "${nanochat_isa_flags_${isa}};${nanochat_isa_common_flags};-O3" SKIP_UNITY_BUILD_INCLUSION ON)
 endforeach()
 
-add_library(nanochat_objects OBJECT ${nanochat_sources})
-target_include_directories(nanochat_objects PUBLIC ${PROJECT_SOURCE_DIR}/src)
-target_link_libraries(nanochat_objects
+add_library(nanochat_device OBJECT ${device_sources})
+target_include_directories(nanochat_device PUBLIC ${PROJECT_SOURCE_DIR}/src)
+target_link_libraries(nanochat_device
   PUBLIC nanochat_flags Threads::Threads PkgConfig::ZSTD PkgConfig::UTF8PROC PkgConfig::PCRE2
          nlohmann_json::nlohmann_json ${CMAKE_DL_LIBS})
+add_library(nanochat_engine OBJECT ${engine_sources})
+target_link_libraries(nanochat_engine PUBLIC nanochat_device)
+set(nanochat_objects $<TARGET_OBJECTS:nanochat_device> $<TARGET_OBJECTS:nanochat_engine>)
 
 file(GLOB capi_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/capi/*.cc)
 add_library(nanochat_capi OBJECT ${capi_sources})
 target_compile_definitions(nanochat_capi PRIVATE NANOCHAT_BUILDING)
 target_include_directories(nanochat_capi PRIVATE ${PROJECT_SOURCE_DIR}/include)
-target_link_libraries(nanochat_capi PRIVATE nanochat_objects)
+target_link_libraries(nanochat_capi PRIVATE nanochat_engine)
 
 # What both forms of the library share; the shared one keeps its dependencies to itself.
 function(nanochat_describe_library target)
@@ -67,14 +75,14 @@ function(nanochat_describe_library target)
     ${CMAKE_DL_LIBS})
 endfunction()
 
-add_library(nanochat $<TARGET_OBJECTS:nanochat_capi> $<TARGET_OBJECTS:nanochat_objects>)
+add_library(nanochat $<TARGET_OBJECTS:nanochat_capi> ${nanochat_objects})
 add_library(nanochat::nanochat ALIAS nanochat)
 nanochat_describe_library(nanochat)
 set_target_properties(nanochat PROPERTIES
   VERSION ${PROJECT_VERSION}
   SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
 if(BUILD_SHARED_LIBS AND NANOCHAT_STATIC)
-  add_library(nanochat_static STATIC $<TARGET_OBJECTS:nanochat_capi> $<TARGET_OBJECTS:nanochat_objects>)
+  add_library(nanochat_static STATIC $<TARGET_OBJECTS:nanochat_capi> ${nanochat_objects})
   add_library(nanochat::nanochat_static ALIAS nanochat_static)
   nanochat_describe_library(nanochat_static)
 endif()

@@ -44,6 +44,7 @@ class FlatMerge {
 
   // Merges symbols [begin, begin + n), 1 <= n <= kMaxSymbols.
   FlatMerge(const Pairs& pairs, size_t begin, size_t n) : pairs_(pairs), begin_(begin), n_(n) {
+    if (n > kMaxSymbols) __builtin_unreachable();  // else GCC 12 sees writes past the arrays
     for (size_t i = 0; i < n; ++i) {
       ids_[i] = pairs.symbol(begin + i);
       next_[i] = static_cast<uint8_t>(i + 1);
