@@ -10,7 +10,7 @@ target_compile_definitions(nlohmann_json::nlohmann_json INTERFACE JSON_NO_IO=1 "
 
 # What a device is made of; its tests, the CUDA module and a cross build of the kernels need nothing above it.
 set(NANOCHAT_DEVICE_ROOMS base memory tensor kernels kernels/cpu)
-set(NANOCHAT_ENGINE_ROOMS io tokenizer model encoder infer)
+set(NANOCHAT_ENGINE_ROOMS io tokenizer model encoder infer warm)
 function(nanochat_glob_rooms result)
   set(sources)
   foreach(room IN LISTS ARGN)

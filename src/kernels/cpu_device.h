@@ -24,6 +24,10 @@ class CpuDevice final : public Device {
   void copy(void* target, const void* source, size_t bytes) override;
   void synchronize() override {}
   bool is_host() const override { return true; }
+  DeviceFacts facts() const override;
+  bool is_resident(const void* pointer, size_t n_bytes) const noexcept override;
+  bool lock(const void* pointer, size_t n_bytes) noexcept override;
+  void unlock(const void* pointer, size_t n_bytes) noexcept override;
 
   const SimdBodies& bodies() const { return *bodies_; }
 

@@ -9,6 +9,8 @@
 #include <optional>
 #include <utility>
 
+#include <time.h>
+
 #include "base/checked.h"
 #include "base/error.h"
 
@@ -76,7 +78,17 @@ struct Memory::State {
   uint64_t kept = 0, returning = 0, peak_working = 0;
   std::array<MemoryChunk*, kClasses> kept_chunks = {};
 
+  std::array<MemoryEvent, Memory::kMostEvents> events = {};  // event i is at i % kMostEvents
+  uint64_t n_events = 0;
+
   using Lock = std::unique_lock<std::mutex>;
+
+  void note(const char* label, uint64_t bytes, bool is_free, bool success) noexcept {
+    timespec now;
+    ::clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    const int64_t unix_ms = int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1'000'000;
+    events[n_events++ % Memory::kMostEvents] = {unix_ms, label, bytes, is_free, success, used()};
+  }
 
   uint64_t& live_in(PoolKind pool) { return live[static_cast<size_t>(pool)]; }
   uint64_t used() const { return live[0] + live[1]; }
@@ -94,6 +106,7 @@ struct Memory::State {
 
 void Memory::State::refuse(Lock& lock, Status status, const char* what, uint64_t bytes, const char* label) {
   const uint64_t in_use = firm();
+  note(label, bytes, false, false);
   lock.unlock();
   const uint64_t available = budget - std::min(budget, in_use);
   throw Error(status)
@@ -187,6 +200,7 @@ std::unique_ptr<MemoryChunk> Memory::State::new_chunk(PoolKind pool, uint64_t ca
   const std::lock_guard lock(tracker.mutex());
   if (chunk->data == nullptr) {
     charged -= capacity;
+    note(label, capacity, false, false);
     reclaimed.notify_all();
     throw Error(Status::out_of_memory)
         .subject(label)
@@ -209,6 +223,7 @@ Block::Block(Block&& other) noexcept
     : memory_(std::move(other.memory_)),
       data_(std::exchange(other.data_, nullptr)),
       bytes_(std::exchange(other.bytes_, 0)),
+      label_(other.label_),
       chunk_(std::exchange(other.chunk_, nullptr)) {}
 
 Block& Block::operator=(Block&& other) noexcept {
@@ -217,6 +232,7 @@ Block& Block::operator=(Block&& other) noexcept {
   memory_ = std::move(other.memory_);
   data_ = std::exchange(other.data_, nullptr);
   bytes_ = std::exchange(other.bytes_, 0);
+  label_ = other.label_;
   chunk_ = std::exchange(other.chunk_, nullptr);
   return *this;
 }
@@ -257,10 +273,12 @@ Block Memory::allocate(PoolKind pool, uint64_t bytes, const char* label) {
   const bool event_due =
       tracker.on_allocate(chunk->entry, bytes, static_cast<int32_t>(pool), label, state.used());
   if (stack) chunk->entry.stack = std::move(stack);
+  if (pool == PoolKind::model) state.note(label, capacity, false, true);
   Block block;
   block.memory_ = shared_from_this();
   block.data_ = chunk->data;
   block.bytes_ = bytes;
+  block.label_ = label;
   block.chunk_ = chunk;
   const std::optional<PressureEvent> event = event_due ? tracker.take_event() : std::nullopt;
   lock.unlock();
@@ -288,6 +306,7 @@ void Memory::release(Block& block) noexcept {
   } else {
     state.charged -= chunk->capacity;
     state.taken -= chunk->capacity;
+    state.note(block.label_, chunk->capacity, true, true);
     tracker.retire(chunk->entry);
     ended.reset(chunk);
     if (state.returning > 0) state.reclaimed.notify_all();
@@ -319,6 +338,17 @@ MemoryStats Memory::stats() const {
   stats.working_bytes = state_->live[1];
   stats.reclaimable_bytes = state_->kept;
   return stats;
+}
+
+std::vector<MemoryEvent> Memory::history() const {
+  std::vector<MemoryEvent> events;
+  events.reserve(kMostEvents);
+  const State::Lock lock(state_->tracker.mutex());
+  const uint64_t n = std::min<uint64_t>(state_->n_events, kMostEvents);
+  for (uint64_t i = state_->n_events - n; i < state_->n_events; ++i) {
+    events.push_back(state_->events[i % kMostEvents]);
+  }
+  return events;
 }
 
 MemoryTracker& Memory::tracker() { return state_->tracker; }

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "memory/raw_memory.h"
 #include "memory/tracker.h"
@@ -36,7 +37,8 @@ class Block {
   friend class Memory;
   std::shared_ptr<Memory> memory_;
   void* data_ = nullptr;
-  uint64_t bytes_ = 0;            // as asked for
+  uint64_t bytes_ = 0;  // as asked for
+  const char* label_ = "";
   MemoryChunk* chunk_ = nullptr;  // what the pool keeps of it
 };
 
@@ -56,8 +58,19 @@ struct MemoryStats {
   uint64_t device_total_bytes, device_available_bytes;
 };
 
+// What was taken from or given back to the model pool, or could not be taken from either pool.
+struct MemoryEvent {
+  int64_t unix_ms;
+  const char* label;
+  uint64_t bytes;
+  bool is_free, success;
+  uint64_t used_after;  // both pools
+};
+
 class Memory : public std::enable_shared_from_this<Memory> {
  public:
+  static constexpr size_t kMostEvents = 100;
+
   static std::shared_ptr<Memory> create(std::shared_ptr<RawMemory> raw, const MemoryOptions& options);
 
   // Aligned to 64 bytes at least; blocks of 2 MiB and more to 2 MiB, with huge pages asked for on the host.
@@ -75,6 +88,7 @@ class Memory : public std::enable_shared_from_this<Memory> {
 
   void reclaim();  // gives every kept working block back to the device
   MemoryStats stats() const;
+  std::vector<MemoryEvent> history() const;  // the last kMostEvents, oldest first
   MemoryTracker& tracker();
   ~Memory();
 

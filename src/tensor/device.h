@@ -15,6 +15,15 @@ namespace nanochat {
 
 struct Kernels;
 
+// What there is to say about the hardware. Empty strings and negative numbers: not known, or not there.
+struct DeviceFacts {
+  int32_t device_id = 0;                               // of several CUDA devices; 0 on the host
+  std::string hardware;                                // "AMD EPYC 9R14", "NVIDIA H200"
+  int32_t capability_major = 0, capability_minor = 0;  // of CUDA; 0.0 on the host
+  std::string driver_version, cuda_version;
+  double temperature_celsius = -1.0, power_watts = -1.0;
+};
+
 // Thread-safe. Pointers handed to kernels are device pointers of this device.
 class Device {
  public:
@@ -27,6 +36,14 @@ class Device {
   virtual void copy(void* target, const void* source, size_t bytes) = 0;  // within the device
   virtual void synchronize() = 0;
   virtual bool is_host() const = 0;  // device pointers can be read by the host
+  virtual DeviceFacts facts() const = 0;
+
+  // Whether the bytes are this device's own memory now. Without locks.
+  virtual bool is_resident(const void* pointer, size_t n_bytes) const noexcept = 0;
+  // Makes sure that the system cannot move the bytes out of the device's memory; false: it does not let. What
+  // was locked is unlocked before it is freed. Nothing to do on a GPU: true.
+  virtual bool lock(const void* pointer, size_t n_bytes) noexcept = 0;
+  virtual void unlock(const void* pointer, size_t n_bytes) noexcept = 0;
 
   Memory& memory() const { return *memory_; }
   ThreadPool& threads() const { return *threads_; }
