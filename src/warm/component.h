@@ -32,7 +32,13 @@ struct ComponentPlan {
   uint64_t host_bytes = 0;     // of the projections of a fusion, in host memory
   int64_t n_parameters = 0;
   int64_t dimension = 0;  // of its output: a text's vector, a decoder's logits, an image's vector
+  EmbeddingForm form = EmbeddingForm::dense;
 };
+
+// Tells the parts of a fusion what their components give. `plans` are those of `components`, of which the
+// fusions' are not looked at. Throws config_invalid for a part that gives no vectors (a decoder, a fusion).
+void resolve_fusion_parts(std::span<const ComponentSpec> components, std::span<const ComponentPlan> plans,
+                          ComponentSpec& fusion);
 
 // Immutable; share it between threads. Destroyed, it has given everything back.
 class Component {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "encoder/encoder_forward.h"
+#include "encoder/projection.h"
 #include "infer/embed_encoder.h"
 #include "model/model.h"
 #include "warm/warm_config.h"
@@ -44,6 +45,9 @@ struct FusionPart {
   std::string component;   // an id of the manifest
   int64_t width = 0;       // of its part in the row
   std::string projection;  // a safetensors file (see FusionProjection); "": identity or fixed signs
+  // Of that component; resolve_fusion_parts() fills them in.
+  EmbeddingForm form = EmbeddingForm::dense;
+  int64_t native_dim = 0;
 };
 
 struct ComponentSpec {
