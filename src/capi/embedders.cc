@@ -1,22 +1,9 @@
 // The embedders without weights: times and hypervectors.
 #include "capi/arguments.h"
 #include "capi/guard.h"
-#include "encoder/hypervector.h"
-#include "encoder/temporal_embedder.h"
+#include "infer/embed_computed.h"
 
 using namespace nanochat;
-
-namespace {
-
-Embeddings for_inputs(size_t n_inputs, int64_t width) {
-  Embeddings out;
-  out.width = width;
-  out.n_tokens.resize(n_inputs);
-  out.first_row.resize(n_inputs + 1);
-  return out;
-}
-
-}  // namespace
 
 extern "C" {
 
@@ -37,14 +24,11 @@ nanochat_status nanochat_embed_times(int32_t embedder, const double* times, size
     const auto moments = import_array(times, n_times, "times");
     TemporalOptions options;
     if (reference != 0.0) options.reference = time_point_of(reference);
-    Embeddings out = for_inputs(n_times, kTemporalWidth);
-    out.values.resize(n_times * kTemporalWidth);
-    for (size_t i = 0; i < n_times; ++i) {
-      out.first_row[i + 1] = static_cast<int64_t>(i + 1);
-      embed_time(static_cast<TemporalEmbedder>(embedder), time_point_of(moments[i]), options,
-                 std::span(out.values).subspan(i * kTemporalWidth, kTemporalWidth));
-    }
-    *out_embeddings = new nanochat_embeddings{std::move(out)};
+    std::vector<TimePoint> points;
+    points.reserve(n_times);
+    for (const double moment : moments) points.push_back(time_point_of(moment));
+    *out_embeddings =
+        new nanochat_embeddings{embed_times(static_cast<TemporalEmbedder>(embedder), points, options)};
   });
 }
 
@@ -54,12 +38,13 @@ nanochat_status nanochat_embed_hypervectors(const char* const* texts, const size
   return guard(error, [&] {
     require_pointer(out_embeddings, "out_embeddings");
     const auto pointers = import_array(texts, n_texts, "texts");
-    Embeddings out = for_inputs(n_texts, Hypervector::kBits);
+    std::vector<std::string_view> list;
+    list.reserve(n_texts);
     for (size_t i = 0; i < n_texts; ++i) {
       const size_t size = text_sizes == nullptr ? NANOCHAT_NUL_TERMINATED : text_sizes[i];
-      out.bits.push_back(embed_hyperdimensional(import_text(pointers[i], size, "texts")));
+      list.push_back(import_text(pointers[i], size, "texts"));
     }
-    *out_embeddings = new nanochat_embeddings{std::move(out)};
+    *out_embeddings = new nanochat_embeddings{embed_hypervectors(list)};
   });
 }
 

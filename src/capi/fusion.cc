@@ -2,6 +2,7 @@
 #include "capi/arguments.h"
 #include "capi/encoder_facts.h"
 #include "capi/guard.h"
+#include "infer/embed_computed.h"
 
 using namespace nanochat;
 
@@ -45,31 +46,6 @@ std::span<float> require_room(const FusionProjection& projection, float* target,
   throw Error(Status::buffer_too_small)
       .subject("target")
       .say("target has room for {} floats, {} takes {}", capacity, projection.input().id, needed);
-}
-
-void apply_sparse(const FusionProjection& projection, const Embeddings& all, size_t input,
-                  std::span<float> target) {
-  std::vector<SparseValue> values;
-  const SparseVector& vector = all.sparse[input];
-  for (size_t i = 0; i < vector.tokens.size(); ++i) values.push_back({vector.tokens[i], vector.weights[i]});
-  projection.project_sparse(values, target);
-}
-
-// The library refuses another form or width by itself where it has a vector to look at.
-void apply(const FusionProjection& projection, const Embeddings& all, size_t input, std::span<float> target) {
-  if (!all.bits.empty()) return projection.project_bits(all.bits[input], target);
-  if (all.width != projection.input().native_dim) {
-    throw Error(Status::invalid_argument)
-        .subject(projection.input().id)
-        .say("{}: the embeddings have {} values, expected {}", projection.input().id, all.width,
-             projection.input().native_dim);
-  }
-  if (!all.sparse.empty()) return apply_sparse(projection, all, input, target);
-  const auto first = static_cast<size_t>(all.first_row[input] * all.width);
-  const auto end = static_cast<size_t>(all.first_row[input + 1] * all.width);
-  const auto rows = std::span(all.values).subspan(first, end - first);
-  if (projection.input().form == EmbeddingForm::tokens) return projection.project_tokens(rows, target);
-  projection.project(rows, target);
 }
 
 }  // namespace
@@ -116,7 +92,7 @@ nanochat_status nanochat_projection_apply(const nanochat_projection* projection,
     const std::span<float> room = require_room(projection->projection, target, capacity);
     require_input(embeddings->embeddings, input);
     std::vector<float> part(room.size());  // so that a failure leaves the target alone
-    apply(projection->projection, embeddings->embeddings, input, part);
+    project_embedding(projection->projection, embeddings->embeddings, input, part);
     std::copy(part.begin(), part.end(), room.begin());
   });
 }

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "encoder/time_point.h"
 #include "infer/embeddings.h"
 #include "tensor/device.h"
 #include "warm/loader.h"
@@ -55,8 +56,8 @@ class Fleet : public std::enable_shared_from_this<Fleet> {
   struct FusionRequest {
     std::string_view fusion;  // the component's id; "": the only one
     std::span<const std::string_view> texts;
-    std::span<const std::string_view> times;      // [n]
-    std::span<const std::string_view> positions;  // [n]; empty: 0, 1, 2 ...
+    std::span<const TimePoint> times;
+    std::span<const TimePoint> positions;  // empty: 0, 1, 2 ...
   };
   Embeddings fuse(const FusionRequest& request, const Watch& watch) const;
 
@@ -88,9 +89,17 @@ class Fleet : public std::enable_shared_from_this<Fleet> {
   void record_test(size_t index, int64_t latency_us, std::string_view message) const;
 
  private:
+  struct ResidentHash {  // of the weights that had this checksum on disk and lie there
+    Hash128 checksum;
+    const void* address = nullptr;
+    Hash128 resident;
+  };
   enum class Phase : int32_t { open, loading, warm, failed, closed };
   Fleet() = default;
-  void require_warm(std::string_view id) const;
+  void plan_components(std::vector<ComponentSpec> components);
+  std::shared_ptr<const Component> require_fusion(std::string_view id) const;
+  template <class F>
+  Embeddings counted(const F& request) const;
 
   std::shared_ptr<Device> device_;
   Manifest manifest_;
@@ -103,7 +112,7 @@ class Fleet : public std::enable_shared_from_this<Fleet> {
   mutable std::atomic<uint64_t> n_requests_{0}, n_failed_{0}, steady_count_{0};
   mutable std::atomic<int64_t> first_ns_{-1}, steady_ns_{0};
   mutable std::mutex resident_mutex_;  // guards resident_hashes_
-  mutable std::vector<Hash128> resident_hashes_;
+  mutable std::vector<ResidentHash> resident_hashes_;
 };
 
 }  // namespace nanochat
