@@ -76,16 +76,18 @@ std::string weights_folder(const ComponentSpec& spec, const WarmConfig& config) 
 
 void refuse_other_kind(const ComponentSpec& spec, const std::string& folder) {
   const std::string type = model_type(folder);
-  const ComponentKind found = type == "fuse_moe"             ? ComponentKind::fusion
-                              : is_encoder_directory(folder) ? ComponentKind::encoder
-                                                             : ComponentKind::decoder;
-  const bool is_unknown = type.empty() && found == ComponentKind::decoder;
-  if (is_unknown || found == spec.kind) return;
+  const bool is_fusion = type == "fuse_moe", is_decoder = type == "llama" || type == "nanochat";
+  bool is_other = false;
+  if (spec.kind == ComponentKind::fusion) is_other = !is_fusion && !type.empty();
+  if (spec.kind == ComponentKind::encoder)
+    is_other = is_fusion || (is_decoder && !is_encoder_directory(folder));
+  if (spec.kind == ComponentKind::decoder) is_other = is_fusion || is_encoder_directory(folder);
+  if (!is_other) return;
   const Error reason =
       Error(Status::format_unsupported)
           .subject(folder)
-          .say("{} holds a model of type '{}', which is of kind {}, but the manifest says {}", folder,
-               excerpt(type, 40), component_kind_name(found), component_kind_name(spec.kind));
+          .say("{} holds a model of type '{}', but the manifest says that it is of kind {}", folder,
+               excerpt(type, 40), component_kind_name(spec.kind));
   throw_load_failure(reason, folder, spec.id, 0);
 }
 
