@@ -121,31 +121,61 @@ Json history_json(const Memory& memory) {
   return list;
 }
 
-std::string summary_of(const Fleet& fleet, const Error* error, const Json& gpu) {
-  const Registry& registry = fleet.registry();
-  const WarmConfig& config = fleet.config();
-  std::string text;
-  if (error == nullptr) {
-    text = format_text("State of fleet '{}', on request.", fleet.manifest().name);
-  } else {
-    const StatusFacts& facts = status_facts(error->status());
-    text = format_text("Fleet '{}' did not start: {} (exit code {}, {}).", fleet.manifest().name,
-                       error->message(), exit_code(error->status()), facts.code);
-    if (!error->hint().empty()) text += format_text(" Hint: {}.", error->hint());
-  }
-  text +=
+// What a dump is about. Without a fleet, opening it failed.
+struct Scene {
+  const Device& device;
+  const WarmConfig& config;
+  const Fleet* fleet;
+  const Error* error;
+};
+
+std::string describe_error(const std::string& what, const Error& error) {
+  std::string text = format_text("{} did not start: {} (exit code {}, {}).", what, error.message(),
+                                 exit_code(error.status()), status_facts(error.status()).code);
+  if (!error.hint().empty()) text += format_text(" Hint: {}.", error.hint());
+  return text;
+}
+
+std::string describe_components(const Registry& registry) {
+  std::string text =
       format_text(" {} of {} components were warm, {} loading, {} failed.", registry.count(WarmState::warm),
                   registry.size(), registry.count(WarmState::loading) + registry.count(WarmState::validating),
                   registry.count(WarmState::failed));
   for (size_t i = 0; i < registry.size(); ++i) {
     if (registry.state(i) == WarmState::failed) text += format_text(" Failed: {}.", registry.spec(i).id);
   }
-  text += format_text(" Device {} ({}): {} free of {}; budget {}, headroom {}.", fleet.device().name(),
-                      gpu.at("device_name").get<std::string>(),
-                      format_bytes(gpu.at("vram_free_bytes").get<uint64_t>()),
-                      format_bytes(gpu.at("vram_total_bytes").get<uint64_t>()),
-                      format_bytes(config.budget_bytes), format_bytes(config.headroom_bytes));
   return text;
+}
+
+std::string summary_of(const Scene& scene, const Json& gpu) {
+  const std::string fleet = scene.fleet == nullptr ? std::string("The fleet")
+                                                   : format_text("Fleet '{}'", scene.fleet->manifest().name);
+  std::string text =
+      scene.error == nullptr ? fleet + ": its state, on request." : describe_error(fleet, *scene.error);
+  if (scene.fleet != nullptr) text += describe_components(scene.fleet->registry());
+  const auto bytes = [&](const char* key) { return format_bytes(gpu.at(key).get<uint64_t>()); };
+  return text += format_text(" Device {} ({}): {} free of {}; budget {}, headroom {}.", scene.device.name(),
+                             gpu.at("device_name").get<std::string>(), bytes("vram_free_bytes"),
+                             bytes("vram_total_bytes"), format_bytes(scene.config.budget_bytes),
+                             format_bytes(scene.config.headroom_bytes));
+}
+
+Json dump_of(const Scene& scene) {
+  const Fleet* const fleet = scene.fleet;
+  Json gpu = gpu_json(scene.device);
+  Json configuration = warm_config_json(scene.config);
+  if (fleet != nullptr) configuration["manifest"] = fleet->manifest().path;
+  const std::string summary = summary_of(scene, gpu);
+  return mask_secrets_in(
+      {{"summary", summary},
+       {"schema", "nanochat.diagnostic_dump.v1"},
+       {"timestamp", utc_timestamp(unix_milliseconds())},
+       {"error", scene.error == nullptr ? Json() : error_json(*scene.error)},
+       {"gpu_state", std::move(gpu)},
+       {"model_progress", fleet == nullptr ? Json::array() : progress_json(fleet->registry())},
+       {"configuration", std::move(configuration)},
+       {"allocation_history", history_json(scene.device.memory())},
+       {"system_info", system_info()}});
 }
 
 // A name that nothing has yet: two starts may fail within a millisecond.
@@ -160,19 +190,11 @@ std::string free_path(const std::string& folder, std::string_view before, std::s
 }  // namespace
 
 Json diagnostic_dump(const Fleet& fleet, const Error* error) {
-  Json gpu = gpu_json(fleet.device());
-  Json configuration = warm_config_json(fleet.config());
-  configuration["manifest"] = fleet.manifest().path;
-  const std::string summary = summary_of(fleet, error, gpu);
-  return mask_secrets_in({{"summary", summary},
-                          {"schema", "nanochat.diagnostic_dump.v1"},
-                          {"timestamp", utc_timestamp(unix_milliseconds())},
-                          {"error", error == nullptr ? Json() : error_json(*error)},
-                          {"gpu_state", std::move(gpu)},
-                          {"model_progress", progress_json(fleet.registry())},
-                          {"configuration", std::move(configuration)},
-                          {"allocation_history", history_json(fleet.device().memory())},
-                          {"system_info", system_info()}});
+  return dump_of({fleet.device(), fleet.config(), &fleet, error});
+}
+
+Json diagnostic_dump(const Device& device, const WarmConfig& config, const Error& error) {
+  return dump_of({device, config, nullptr, &error});
 }
 
 DumpPlace write_dump(const Json& dump, const std::string& folder) {

@@ -100,12 +100,12 @@ TEST(MaskSecrets, MasksADocumentByItsKeysAndItsTexts) {
       R"({"password":"***","max_tokens":5,"list":["token=***",{"hf_token":"***","path":"/a/b"}],"n":null})");
 }
 
-// Texts of the pieces that rules look at, and of any bytes.
+// Texts of the pieces that rules look at, and of any bytes. A token is no part of a longer word.
 std::string random_text(const CounterRandom& random, uint64_t& i, bool is_any) {
-  const std::string pieces[] = {kHub,  kCloud,    "token", "password", "=",  ":",      " ",   "\"",
-                                "'",   "\\",      "://",   "@",        "/",  "Bearer", "hf_", "sk-",
-                                "api", "_",       "-",     "key",      "&",  "\n",     "{",   "[",
-                                "***", "--token", ",",     "é",        "a1", "Basic"};
+  const std::string pieces[] = {
+      "/" + kHub, " " + kCloud, "token", "password", "=",      ":", " ",   "\"",  "'",     "\\",
+      "://",      "@",          "/",     "-",        "Bearer", "_", "hf_", "sk-", "api",   "key",
+      "&",        "\n",         "***",   "--token",  "{",      "[", "é",   "a1",  "Basic", ","};
   std::string text;
   const uint64_t n = random.bits(i++) % 24;
   for (uint64_t k = 0; k < n; ++k) {
@@ -125,8 +125,8 @@ TEST(MaskSecrets, TakesAnyBytesKeepsValidTextValidAndNeverLeavesAKnownToken) {
   for (int round = 0; round < 40'000; ++round) {
     const std::string text = random_text(random, i, round % 2 == 0);
     const std::string masked = mask_secrets(text);
-    if (is_valid_utf8(text)) EXPECT_TRUE(is_valid_utf8(masked)) << text;
-    if (round % 2 != 0) EXPECT_EQ(masked.find("abcdefghijklmnopqrstuvwxyz"), std::string::npos) << text;
+    EXPECT_TRUE(!is_valid_utf8(text) || is_valid_utf8(masked)) << text;
+    EXPECT_EQ(masked.find(kHub.substr(3)), std::string::npos) << text;
     EXPECT_LE(masked.size(), text.size() * 3 + 3);
   }
 }
