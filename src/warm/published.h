@@ -32,9 +32,13 @@ class Published {
 
   bool has_object() const noexcept { return current_.load() >= 0; }
 
-  // Makes `object` current. The other place must be empty: retired() is false.
+  // Whether there is an empty place. After collect() there is, unless both are held by users.
+  bool has_room() const noexcept { return !places_[0].object || !places_[1].object; }
+
+  // Makes `object` current. There must be room. After a withdrawal either place may be the one that is still
+  // held.
   void publish(std::unique_ptr<const T> object) noexcept {
-    const int32_t free_place = current_.load() == 0 ? 1 : 0;
+    const int32_t free_place = places_[0].object ? 1 : 0;
     places_[free_place].object = std::move(object);
     current_.store(free_place);
   }

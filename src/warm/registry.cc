@@ -38,14 +38,19 @@ struct Registry::Entry {
       text_.publish(std::move(next));
     }
     std::string read() const {
-      const auto use = text_.acquire();
-      if (use.object == nullptr) return {};
-      std::string copy = *use.object;
-      text_.release(use.place);
-      return copy;
+      const Lease lease{text_, text_.acquire()};
+      return lease.use.object == nullptr ? std::string() : *lease.use.object;
     }
 
    private:
+    // Given back also when there is no memory for a copy: a writer waits for it.
+    struct Lease {
+      const Published<std::string>& text;
+      const Published<std::string>::Use use;
+      ~Lease() {
+        if (use.object != nullptr) text.release(use.place);
+      }
+    };
     Published<std::string> text_;
   };
 
@@ -187,6 +192,14 @@ void Registry::mark_validating(size_t index) {
 void Registry::mark_warm(size_t index, std::unique_ptr<const Component> component) {
   const std::lock_guard lock(entries_[index]->changing);
   Entry& entry = change(index, WarmState::warm, Status::model_validation_failed);
+  entry.object.collect();
+  if (!entry.object.has_room()) {
+    throw Error(Status::invalid_state)
+        .subject(entry.item.spec.id)
+        .field("model_id", entry.item.spec.id)
+        .say("component '{}' cannot become warm while two of its former objects are held",
+             entry.item.spec.id);
+  }
   entry.object.publish(std::move(component));
   entry.ended_ns.store(now_ns());
   entry.state.store(WarmState::warm);
