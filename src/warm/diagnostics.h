@@ -16,6 +16,9 @@ namespace nanochat {
 // nullptr: a dump on request. Secrets are masked.
 Json diagnostic_dump(const Fleet& fleet, const Error* error);
 
+// The same of a start that failed before there was a fleet: without components.
+Json diagnostic_dump(const Device& device, const WarmConfig& config, const Error& error);
+
 struct DumpPlace {
   std::string path;     // where it was written; "": nowhere
   std::string failure;  // why not where it was meant to be, or ""
