@@ -1816,8 +1816,8 @@ NANOCHAT_API nanochat_status nanochat_registry_replace(const nanochat_registry *
 NANOCHAT_API nanochat_status nanochat_registry_verify(const nanochat_registry *registry,
                                                       const nanochat_cancel *cancel, nanochat_error **error);
 
-/* Takes no more requests, waits for those that run and for handles, then releases fusions and the other components, largest
- * first. Later calls do nothing.
+/* Takes no more requests, waits for those that run and for handles, and releases first fusions, then the other components.
+ * Later calls do nothing.
  *
  * drain_ms  how long to wait in all; 0: 30,000
  *

@@ -69,8 +69,8 @@ nanochat_status nanochat_health_check(const nanochat_registry* registry, int32_t
   return guard(error, [&] {
     const Fleet& fleet = *require_handle(registry, "registry").fleet;
     require_pointer(out_report, "out_report");
-    *out_report = make_report(full == 0 ? check_quick(fleet)
-                                        : check_full(fleet, make_watch(nullptr, nullptr, cancel)));
+    *out_report =
+        make_report(full == 0 ? check_quick(fleet) : check_full(fleet, make_watch(nullptr, nullptr, cancel)));
   });
 }
 

@@ -1,7 +1,6 @@
 // A fleet: planned, opened, warmed, asked, exchanged, shut down.
 #include <algorithm>
 
-#include "base/json_text.h"
 #include "capi/arguments.h"
 #include "capi/guard.h"
 #include "capi/warm_options.h"
@@ -20,7 +19,9 @@ constexpr size_t kReplaceOptionsSize = 64;
 constexpr uint64_t kDefaultDrain = 30'000;
 constexpr uint64_t kLongestDrain = uint64_t{1} << 40;  // milliseconds
 
-Fleet& require_fleet(const nanochat_registry* registry) { return *require_handle(registry, "registry").fleet; }
+Fleet& require_fleet(const nanochat_registry* registry) {
+  return *require_handle(registry, "registry").fleet;
+}
 
 std::string import_manifest(const char* manifest) {
   require_pointer(manifest, "manifest");
@@ -69,8 +70,8 @@ void tell_failed_start(const RuntimeCore& core, const Fleet& fleet, const nanoch
 
 // Of a start that did not get as far as a fleet. Where dumps go is not known if it was the manifest that
 // failed.
-void tell_failed_open(const RuntimeCore& core, const std::string& manifest, const nanochat_warm_options& known,
-                      const Error& error) {
+void tell_failed_open(const RuntimeCore& core, const std::string& manifest,
+                      const nanochat_warm_options& known, const Error& error) {
   WarmConfig config;
   try {
     read_manifest(manifest).settings.apply(config);
@@ -203,21 +204,11 @@ nanochat_fusion* lease_fusion(const SharedCore& core, const std::shared_ptr<cons
   return new nanochat_fusion{core, leased(component, component->fusion()), std::move(statistics)};
 }
 
-// Numbers as Fleet takes them: texts that read back as the same numbers.
-class NumberTexts {
- public:
-  NumberTexts(const double* numbers, size_t n) {
-    if (numbers == nullptr) return;
-    texts_.resize(n);
-    for (size_t i = 0; i < n; ++i) append_json_number(texts_[i], numbers[i]);
-    views_.assign(texts_.begin(), texts_.end());
-  }
-  std::span<const std::string_view> views() const { return views_; }
-
- private:
-  std::vector<std::string> texts_;
-  std::vector<std::string_view> views_;
-};
+std::vector<TimePoint> import_moments(const double* numbers, size_t n) {
+  std::vector<TimePoint> moments;
+  for (size_t i = 0; numbers != nullptr && i < n; ++i) moments.push_back(time_point_of(numbers[i]));
+  return moments;
+}
 
 const char* or_empty(const char* text) { return text == nullptr ? "" : text; }
 
@@ -248,8 +239,8 @@ nanochat_status nanochat_registry_open(const nanochat_runtime* runtime, const ch
   });
 }
 
-nanochat_status nanochat_registry_warm(const nanochat_registry* registry, const nanochat_warm_options* options,
-                                       nanochat_error** error) {
+nanochat_status nanochat_registry_warm(const nanochat_registry* registry,
+                                       const nanochat_warm_options* options, nanochat_error** error) {
   return guard(error, [&] {
     Fleet& fleet = require_fleet(registry);
     warm_fleet(*registry->core, fleet, import_warm_options(options));
@@ -340,7 +331,8 @@ nanochat_status nanochat_registry_embed_text(const nanochat_registry* registry, 
     require_pointer(out_embeddings, "out_embeddings");
     const std::string asked = import_id(id);
     const auto views = import_texts({texts, text_sizes, n_texts});
-    *out_embeddings = new nanochat_embeddings{fleet.embed(asked, views, make_watch(nullptr, nullptr, cancel))};
+    *out_embeddings =
+        new nanochat_embeddings{fleet.embed(asked, views, make_watch(nullptr, nullptr, cancel))};
   });
 }
 
@@ -353,8 +345,8 @@ nanochat_status nanochat_registry_fuse_text(const nanochat_registry* registry, c
     const Fleet& fleet = require_fleet(registry);
     require_pointer(out_embeddings, "out_embeddings");
     const auto views = import_texts({texts, text_sizes, n_texts});
-    const NumberTexts moments(times, n_texts), places(positions, n_texts);
-    const Fleet::FusionRequest request{or_empty(fusion_id), views, moments.views(), places.views()};
+    const auto moments = import_moments(times, n_texts), places = import_moments(positions, n_texts);
+    const Fleet::FusionRequest request{or_empty(fusion_id), views, moments, places};
     *out_embeddings = new nanochat_embeddings{fleet.fuse(request, make_watch(nullptr, nullptr, cancel))};
   });
 }
@@ -377,8 +369,7 @@ nanochat_status nanochat_registry_replace(const nanochat_registry* registry, con
 
 nanochat_status nanochat_registry_verify(const nanochat_registry* registry, const nanochat_cancel* cancel,
                                          nanochat_error** error) {
-  return guard(error,
-               [&] { require_fleet(registry).verify_resident(make_watch(nullptr, nullptr, cancel)); });
+  return guard(error, [&] { require_fleet(registry).verify_resident(make_watch(nullptr, nullptr, cancel)); });
 }
 
 nanochat_status nanochat_registry_shutdown(const nanochat_registry* registry, uint64_t drain_ms,

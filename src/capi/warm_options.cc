@@ -78,7 +78,8 @@ void set_from(const WarmSettings& said, nanochat_warm_options& options) {
     options.vram_budget_bytes = *said.budget_bytes;
   }
   if (said.headroom_bytes) {
-    options.vram_headroom_bytes = *said.headroom_bytes == 0 ? NANOCHAT_WARM_NO_HEADROOM : *said.headroom_bytes;
+    options.vram_headroom_bytes =
+        *said.headroom_bytes == 0 ? NANOCHAT_WARM_NO_HEADROOM : *said.headroom_bytes;
   }
   if (said.max_load_ms) {
     if (*said.max_load_ms == 0) refuse_variable("WARM_MAX_LOAD_TIME_MS", "at least 1");
@@ -127,7 +128,8 @@ LoadWatch load_watch(const nanochat_warm_options& known) {
   LoadWatch watch;
   if (known.cancel != nullptr) watch.cancel = &known.cancel->token;
   if (known.progress != nullptr) {
-    watch.on_progress = [tell = known.progress, user_data = known.progress_user_data](const LoadProgress& at) {
+    watch.on_progress = [tell = known.progress,
+                         user_data = known.progress_user_data](const LoadProgress& at) {
       const std::string id(at.id);
       const nanochat_warm_progress progress{sizeof(nanochat_warm_progress),
                                             id.c_str(),
