@@ -26,10 +26,6 @@ std::string reference_name(std::string_view id) {
   return name + ".safetensors";
 }
 
-bool has_test(const TestSpec& test) {
-  return !test.text.empty() || !test.tokens.empty() || !test.reference.empty();
-}
-
 void read_input(const std::string& path, ReferenceTensors& tensors) {
   const SafetensorsFile file(path);
   const TensorInfo* const input = file.find("input");
@@ -65,7 +61,7 @@ void record_component(const Component& component, const std::string& reference, 
     entry["bytes"] = component.bytes();
     entry["checksum"] = component.checksum().hex();
   }
-  if (!reference.empty()) entry["test"]["reference"] = reference;
+  entry["test"]["reference"] = reference;
 }
 
 }  // namespace
@@ -89,14 +85,12 @@ std::string record_fleet(const Fleet& fleet, const std::string& folder, const Wa
     watch.check();
     const auto component = fleet.component(listed.id);
     const TestSpec& test = component->spec().test;
-    std::string file;
-    if (has_test(test)) {
-      file = join_path(target, reference_name(listed.id));
-      ReferenceTensors tensors;
-      tensors.output = component->run_test(watch);
-      if (test.text.empty() && test.tokens.empty()) read_input(resolve_path(base, test.reference), tensors);
-      write_reference(file, tensors);
-    }
+    ReferenceTensors tensors;
+    tensors.output = component->run_test(watch);
+    const bool has_own_input = test.text.empty() && test.tokens.empty() && !test.reference.empty();
+    if (has_own_input) read_input(resolve_path(base, test.reference), tensors);
+    const std::string file = join_path(target, reference_name(listed.id));
+    write_reference(file, tensors);
     record_component(*component, relative_path(base, file), component_of(document, listed.id));
   }
   return write_json(document, 2) + "\n";

@@ -19,8 +19,7 @@ struct ReferenceTensors {
 };
 void write_reference(const std::string& path, const ReferenceTensors& tensors);
 
-// Runs the test of every component that has one and writes its answer to folder/<id>.safetensors ("": the
-// folder "reference" beside the manifest). Returns the manifest's text with those files, checksums, bytes and
+// Runs the test of every component and writes its answer to folder/<id>.safetensors ("": the folder "reference" beside the manifest). Returns the manifest's text with those files, checksums, bytes and
 // dimensions in it; the manifest itself stays as it is. Throws invalid_state (not warm), file_io, cancelled.
 std::string record_fleet(const Fleet& fleet, const std::string& folder, const Watch& watch);
 
