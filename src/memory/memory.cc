@@ -326,10 +326,13 @@ void Memory::reclaim() {
   if (state_->kept > 0) state_->give_back(lock, state_->kept);
 }
 
+uint64_t Memory::device_total_bytes() const { return state_->raw->total_bytes(); }
+uint64_t Memory::device_available_bytes() const { return state_->raw->available_bytes(); }
+
 MemoryStats Memory::stats() const {
   MemoryStats stats = {};
-  stats.device_total_bytes = state_->raw->total_bytes();
-  stats.device_available_bytes = state_->raw->available_bytes();
+  stats.device_total_bytes = device_total_bytes();
+  stats.device_available_bytes = device_available_bytes();
   const State::Lock lock(state_->tracker.mutex());
   stats.used_bytes = state_->used();
   stats.high_water_bytes = state_->high_water;

@@ -86,6 +86,10 @@ class Memory : public std::enable_shared_from_this<Memory> {
   // Throws budget_exceeded unless `bytes` more, as counted by allocation_bytes(), would fit. Takes nothing.
   void require_available(uint64_t bytes, const char* label);
 
+  // Of the device, by all who use it. Without locks.
+  uint64_t device_total_bytes() const;
+  uint64_t device_available_bytes() const;
+
   void reclaim();  // gives every kept working block back to the device
   MemoryStats stats() const;
   std::vector<MemoryEvent> history() const;  // the last kMostEvents, oldest first

@@ -25,11 +25,16 @@ struct DumpPlace {
 };
 
 // folder/startup-failure-{timestamp}.dump, the folder made if need be, else
-// /tmp/context-graph-dump-{timestamp}.json. Throws diagnostic_dump_failed naming both paths and reasons.
+// /tmp/context-graph-dump-{timestamp}.json, which also says why ("dump_failure"). The timestamp is as in
+// "20260103T120000.250Z"; a file that is there stays. folder "": nowhere. Throws diagnostic_dump_failed
+// naming both paths and reasons.
 DumpPlace write_dump(const Json& dump, const std::string& folder);
 
-// What looks like a token, a key or a password, replaced by "***".
+// What looks like a token, a key or a password, replaced by "***": words that begin as tokens of well-known
+// services do, what follows "Bearer", the user and password of a URL, and the values of keys such as
+// "password" or "api_key". In linear time.
 std::string mask_secrets(std::string_view text);
+Json mask_secrets_in(const Json& document);  // every string of it, and the strings under such keys
 
 // "1.50GB", "512B": 2 decimals, steps of 1024.
 std::string format_bytes(uint64_t bytes);

@@ -42,6 +42,8 @@ class Fleet : public std::enable_shared_from_this<Fleet> {
   // check_fleet_fits(), then load_fleet(). Throws what they throw, and invalid_state for a second call.
   void warm(const LoadWatch& watch);
   bool is_warm() const { return phase_.load() == Phase::warm; }
+  enum class Phase : int32_t { open, loading, warm, failed, closed };
+  Phase phase() const { return phase_.load(); }
 
   // A warm component. Throws model_not_registered, invalid_state (not warm, or shut down). What is returned
   // keeps the component where it is.
@@ -94,7 +96,6 @@ class Fleet : public std::enable_shared_from_this<Fleet> {
     const void* address = nullptr;
     Hash128 resident;
   };
-  enum class Phase : int32_t { open, loading, warm, failed, closed };
   Fleet() = default;
   void plan_components(std::vector<ComponentSpec> components);
   std::shared_ptr<const Component> require_fusion(std::string_view id) const;

@@ -13,7 +13,8 @@
 
 namespace nanochat {
 
-// unhealthy: a component failed. degraded: all are warm, but one fails its test inference.
+// not_initialized: opened, or shut down. unhealthy: the start failed. degraded: all are warm, but one fails
+// its test inference, or its memory is not the device's any more.
 enum class Health : int32_t { not_initialized = 0, loading = 1, healthy = 2, degraded = 3, unhealthy = 4 };
 std::string_view health_name(Health health);  // "not_initialized", ...
 
@@ -26,21 +27,25 @@ struct ComponentHealth {
   uint64_t allocation_bytes = 0, locked_bytes = 0, expected_bytes = 0;
   int64_t dimension = 0;
   std::string checksum;
+  std::string problem;  // of a warm component: why it does not serve as it should; ""
 };
 
 struct HealthReport {
   Health health = Health::not_initialized;
-  bool is_full = false;   // test inferences were run for it
+  bool is_full = false;   // test inferences were run for it: the fleet was warm
   std::string timestamp;  // ISO 8601, UTC, milliseconds
   DeviceFacts device;
+  std::string device_name, isa;  // "cuda:0", "sm_90"
   uint64_t device_total_bytes = 0, device_used_bytes = 0, device_available_bytes = 0;
+  uint64_t budget_bytes = 0;
   std::vector<ComponentHealth> components;  // as the manifest has them
   FleetMetrics metrics;
   double loading_progress = 0.0;            // 0..1, by bytes
   double estimated_seconds_remaining = -1;  // -1: not loading, or no bytes yet
 };
 
-// Below a millisecond, without locks or inference.
+// Below a millisecond, without locks or inference. Does not fail because a part of the device's facts cannot
+// be had.
 HealthReport check_quick(const Fleet& fleet);
 
 // check_quick() after a test inference of every warm component, a fusion among them. What fails is recorded
