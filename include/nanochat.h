@@ -1856,8 +1856,8 @@ enum nanochat_health_values {
   NANOCHAT_HEALTH_NOT_INITIALIZED = 0, /* opened, or shut down */
   NANOCHAT_HEALTH_LOADING = 1,
   NANOCHAT_HEALTH_HEALTHY = 2,
-  NANOCHAT_HEALTH_DEGRADED = 3, /* all are warm, but one fails its test inference */
-  NANOCHAT_HEALTH_UNHEALTHY = 4 /* a component failed */
+  NANOCHAT_HEALTH_DEGRADED = 3, /* all are warm, but one fails its test inference, or its memory is not the device's */
+  NANOCHAT_HEALTH_UNHEALTHY = 4 /* the start failed */
 };
 
 /* How a fleet is, as a report that does not change any more.
@@ -1882,8 +1882,8 @@ NANOCHAT_API const char *nanochat_health_report_line(const nanochat_health_repor
 typedef struct nanochat_component_health {
   size_t struct_size;
   const char *id;       /* texts live as long as the report */
-  const char *status;   /* "pending", "loading", "validating", "warm", "failed"; "warm_but_failing": its test inference */
-  const char *message;  /* why it failed, or why its test did; "" */
+  const char *status;   /* "pending", "loading", "validating", "warm", "failed"; "warm_but_failing": degraded */
+  const char *message;  /* why it failed, or why it is degraded; "" */
   const char *checksum; /* of its stored weights; "" */
   uint64_t address;     /* of its weights on the device; 0: computed, or not warm */
   uint64_t allocation_bytes;

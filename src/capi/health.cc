@@ -16,20 +16,20 @@ namespace {
 
 constexpr size_t kComponentHealthSize = 128;
 
-bool fails_test(const ComponentHealth& component) {
-  return component.entry.state == WarmState::warm && !component.entry.test_message.empty();
+bool is_failing(const ComponentHealth& component) {
+  return component.entry.state == WarmState::warm && !component.problem.empty();
 }
 
 // The names are literals.
 const char* status_of(const ComponentHealth& component) {
-  return fails_test(component) ? "warm_but_failing" : state_name(component.entry.state).data();
+  return is_failing(component) ? "warm_but_failing" : state_name(component.entry.state).data();
 }
 
 nanochat_health_report* make_report(HealthReport report) {
   std::string line = health_line(report);
   std::vector<std::string> messages;
   for (const ComponentHealth& component : report.components) {
-    messages.push_back(fails_test(component) ? component.entry.test_message : component.entry.message);
+    messages.push_back(is_failing(component) ? component.problem : component.entry.message);
   }
   return new nanochat_health_report{std::move(report), std::move(line), std::move(messages)};
 }
