@@ -30,13 +30,13 @@ std::string vocabulary() {
     tokens.push_back(std::string("##") + letter);
   }
   const std::array words = {
-      "the",   "a",     "of",   "and",    "to",    "in",      "is",      "that",  "it",    "for",   "was",
-      "on",    "with",  "as",   "at",     "by",    "from",    "not",     "be",    "are",   "this",  "have",
-      "or",    "an",    "they", "which",  "one",   "you",     "were",    "all",   "her",   "she",   "there",
-      "would", "their", "we",   "him",    "been",  "has",     "when",    "who",   "will",  "no",    "more",
-      "if",    "out",   "so",   "up",     "said",  "what",    "its",     "about", "than",  "into",  "them",
-      "can",   "only",  "time", "memory", "model", "network", "context", "graph", "quick", "brown", "fox",
-      "jumps", "over",  "lazy", "dog",    "cat",   "code"};
+      "the",   "of",   "and",    "to",    "in",      "is",      "that",  "it",    "for",   "was",   "on",
+      "with",  "as",   "at",     "by",    "from",    "not",     "be",    "are",   "this",  "have",  "or",
+      "an",    "they", "which",  "one",   "you",     "were",    "all",   "her",   "she",   "there", "would",
+      "their", "we",   "him",    "been",  "has",     "when",    "who",   "will",  "no",    "more",  "if",
+      "out",   "so",   "up",     "said",  "what",    "its",     "about", "than",  "into",  "them",  "can",
+      "only",  "time", "memory", "model", "network", "context", "graph", "quick", "brown", "fox",   "jumps",
+      "over",  "lazy", "dog",    "cat",   "code"};
   for (const char* word : words) tokens.emplace_back(word);
   while (std::ssize(tokens) < kVocabulary) tokens.push_back(format_text("[unused{}]", tokens.size()));
   std::string text;
