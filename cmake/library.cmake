@@ -54,13 +54,16 @@ target_include_directories(nanochat_device PUBLIC ${PROJECT_SOURCE_DIR}/src)
 target_link_libraries(nanochat_device
   PUBLIC nanochat_flags Threads::Threads PkgConfig::ZSTD PkgConfig::UTF8PROC PkgConfig::PCRE2
          nlohmann_json::nlohmann_json ${CMAKE_DL_LIBS})
+target_compile_options(nanochat_device PRIVATE ${nanochat_library_flags})
 add_library(nanochat_engine OBJECT ${engine_sources})
+target_compile_options(nanochat_engine PRIVATE ${nanochat_library_flags})
 target_link_libraries(nanochat_engine PUBLIC nanochat_device)
 set(nanochat_objects $<TARGET_OBJECTS:nanochat_device> $<TARGET_OBJECTS:nanochat_engine>)
 
 file(GLOB capi_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/capi/*.cc)
 add_library(nanochat_capi OBJECT ${capi_sources})
 target_compile_definitions(nanochat_capi PRIVATE NANOCHAT_BUILDING)
+target_compile_options(nanochat_capi PRIVATE ${nanochat_library_flags})
 target_include_directories(nanochat_capi PRIVATE ${PROJECT_SOURCE_DIR}/include)
 target_link_libraries(nanochat_capi PRIVATE nanochat_engine)
 
