@@ -1,15 +1,16 @@
 /* nanochat.h: load, run and train language models. The whole public interface of libnanochat.
  *
  * Read in order: version, status and error, text and cancel, runtime, tokenizer, model, session, generation,
- * scheduler, embeddings, similarity, fusion.
+ * scheduler, embeddings, similarity, fusion, warm loading, health, diagnostics.
  *
  * Rules that hold for every function
  *   - No output, no exit, no abort, no global state, no environment variable except NANOCHAT_CPU, which
- *     nanochat_runtime_create() reads (the name of an instruction set, see there).
+ *     nanochat_runtime_create() reads (the name of an instruction set, see there), and WARM_*, which
+ *     nanochat_warm_options_from_env() reads.
  *   - Status: NANOCHAT_OK (0) or a number that says what went wrong. The trailing `error` argument may be NULL; on
  *     failure it receives an owned object with the whole story, on success it is untouched. On failure every other
  *     output is untouched too.
- *   - Handles are created by *_create, *_load, *_start and released by *_free, which takes NULL. A child keeps
+ *   - Handles are created by *_create, *_load, *_open, *_start and released by *_free, which takes NULL. A child keeps
  *     what it needs of its parents alive: handles may be freed in any order.
  *   - A function that takes `const nanochat_x *` may run in several threads at once on the same handle. One that
  *     takes `nanochat_x *` needs that handle for itself during the call.
@@ -71,6 +72,8 @@ typedef struct nanochat_request nanochat_request;
 typedef struct nanochat_embeddings nanochat_embeddings;
 typedef struct nanochat_projection nanochat_projection;
 typedef struct nanochat_fusion nanochat_fusion;
+typedef struct nanochat_registry nanochat_registry;
+typedef struct nanochat_health_report nanochat_health_report;
 
 /* The version of the library that is running, as NANOCHAT_VERSION_NUMBER and NANOCHAT_VERSION_STRING.
  * Thread-safe. Since 0.1. */
@@ -1538,6 +1541,392 @@ NANOCHAT_API nanochat_status nanochat_fusion_utilisation(const nanochat_fusion *
                                                          double *loads, size_t capacity, nanochat_error **error);
 NANOCHAT_API nanochat_status nanochat_fusion_reset_utilisation(const nanochat_fusion *fusion,
                                                                nanochat_error **error);
+
+/* ======================================================================================================== *
+ * Warm loading: a fleet of models, all of it or nothing
+ * ======================================================================================================== */
+
+/* A registry is a fleet: the models, tokenizers, fusions and embedders without weights that one JSON file, the manifest,
+ * lists (docs/warm.md has its format). It is opened (headers are read, nothing is loaded), warmed (everything is loaded,
+ * checked and tested, or nothing of it is left), asked, and shut down. Once warm, its components stay where they are until
+ * one is replaced or all are shut down; nothing is ever evicted to make room. There is no fall-back: what cannot be loaded
+ * fails the whole start with one of the statuses 101 to 110. */
+
+enum nanochat_component_kind_values {
+  NANOCHAT_COMPONENT_DECODER = 0,
+  NANOCHAT_COMPONENT_ENCODER = 1,
+  NANOCHAT_COMPONENT_FUSION = 2,
+  NANOCHAT_COMPONENT_TEMPORAL_RECENT = 3, /* from here on computed: no weights, so no address and no bytes */
+  NANOCHAT_COMPONENT_TEMPORAL_PERIODIC = 4,
+  NANOCHAT_COMPONENT_TEMPORAL_POSITIONAL = 5,
+  NANOCHAT_COMPONENT_HYPERDIMENSIONAL = 6
+};
+
+/* What a component is doing. Pending, loading, validating, warm; or failed, from loading or validating. Warm and failed are
+ * final: after a failure open the fleet again. */
+enum nanochat_warm_state_values {
+  NANOCHAT_WARM_STATE_PENDING = 0, /* also after a failed start or a shutdown has released it */
+  NANOCHAT_WARM_STATE_LOADING = 1,
+  NANOCHAT_WARM_STATE_VALIDATING = 2,
+  NANOCHAT_WARM_STATE_WARM = 3,
+  NANOCHAT_WARM_STATE_FAILED = 4
+};
+
+enum nanochat_warm_quantization_values {
+  NANOCHAT_WARM_QUANTIZATION_DEFAULT = 0, /* as the manifest says; FP16 if it does not */
+  NANOCHAT_WARM_QUANTIZATION_FP32 = 1,
+  NANOCHAT_WARM_QUANTIZATION_FP16 = 2, /* kept as bf16: 2 bytes a weight as well */
+  NANOCHAT_WARM_QUANTIZATION_FP8 = 3,
+  NANOCHAT_WARM_QUANTIZATION_INT8 = 4
+};
+
+enum nanochat_switch_values {
+  NANOCHAT_SWITCH_DEFAULT = 0, /* as the manifest says; on if it does not */
+  NANOCHAT_SWITCH_ON = 1,
+  NANOCHAT_SWITCH_OFF = 2
+};
+
+#define NANOCHAT_WARM_NO_HEADROOM UINT64_MAX /* of vram_headroom_bytes: none */
+#define NANOCHAT_WARM_NO_MINIMUM (-1)        /* of min_capability: none */
+
+/* Where one component stands while the fleet is loaded. */
+typedef struct nanochat_warm_progress {
+  size_t struct_size;
+  const char *id; /* valid during the callback */
+  uint64_t bytes_loaded; /* of this component's files */
+  uint64_t total_bytes;
+  uint64_t fleet_loaded; /* of all components' files */
+  uint64_t fleet_total;
+  int32_t state; /* enum nanochat_warm_state_values */
+  int32_t reserved;
+} nanochat_warm_progress;
+
+/* About every 50 ms and at every change of a state, on the thread that is inside the call. Non-zero stops the load with
+ * NANOCHAT_STATUS_CANCELLED. */
+typedef int32_t (*nanochat_warm_progress_callback)(const nanochat_warm_progress *progress, void *user_data);
+
+/* The diagnostic dump of a start that failed: one JSON object of `size` bytes, with a NUL byte behind it. path: the file that
+ * it was written to, "" if there is none (it is not wanted, or could not be written, neither there nor in /tmp). On the
+ * thread that is inside the call. */
+typedef void (*nanochat_dump_callback)(const char *json, size_t size, const char *path, void *user_data);
+
+/* What is said here wins over the manifest's "config", and that over the defaults. */
+typedef struct nanochat_warm_options {
+  size_t struct_size;
+  uint64_t vram_budget_bytes;   /* of all weights together, on whichever device; 0: as the manifest says, else 24 GiB */
+  uint64_t vram_headroom_bytes; /* of the device, to stay free beside the weights; 0: as the manifest says, else 8 GiB;
+                                   NANOCHAT_WARM_NO_HEADROOM: none */
+  const char *model_weights_path; /* what relative paths of models start from; NULL: as the manifest says; "": its folder */
+  const char *diagnostic_dump_path; /* folder for dumps of failed starts; NULL: as the manifest says, else
+                                       /var/log/context-graph; "": no dump */
+  uint64_t max_load_time_per_model_ms; /* longer is LOAD_TIMEOUT; 0: as the manifest says, else 30,000 */
+  int32_t device_id;      /* must be the runtime's: N of "cuda:N", 0 on a host; 0: as the manifest says; -1: 0, whatever it
+                             says */
+  int32_t test_inference; /* each component must give its known answer before it is warm: enum nanochat_switch_values */
+  int32_t quantization;   /* of components that the manifest says nothing about: enum nanochat_warm_quantization_values */
+  int32_t lock_memory;    /* keep weights of a host in memory, as far as its limits let: enum nanochat_switch_values */
+  int32_t parallel_loads; /* components that are loaded at once; 0: as the manifest says, else 2 */
+  int32_t min_capability; /* of a CUDA device, major * 10 + minor; NANOCHAT_WARM_NO_MINIMUM: none; 0: as the manifest says,
+                             else none */
+  uint64_t min_total_memory_bytes; /* of the device. This and min_capability go together: if either is given, the manifest's
+                                      are not looked at */
+  nanochat_warm_progress_callback progress;
+  void *progress_user_data;
+  const nanochat_cancel *cancel;
+  nanochat_dump_callback on_dump; /* called when a start has failed */
+  void *dump_user_data;
+} nanochat_warm_options;
+
+#define NANOCHAT_WARM_OPTIONS_INIT                                                                               \
+  {                                                                                                              \
+    sizeof(nanochat_warm_options), 0, 0, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL \
+  }
+NANOCHAT_API void nanochat_warm_options_init(nanochat_warm_options *options, size_t size);
+
+/* Sets what the environment says and leaves the rest: WARM_VRAM_BUDGET_BYTES, WARM_VRAM_HEADROOM_BYTES,
+ * WARM_MODEL_WEIGHTS_PATH, WARM_DIAGNOSTIC_DUMP_PATH, WARM_ENABLE_TEST_INFERENCE (true, 1, yes, on, false, 0, no, off),
+ * WARM_MAX_LOAD_TIME_MS, WARM_CUDA_DEVICE_ID, WARM_QUANTIZATION (FP32, FP16, FP8, INT8). The only function that reads these.
+ *
+ * options  initialised; its texts point into the environment afterwards, so use it before that changes
+ *
+ * Statuses: INVALID_ARGUMENT, CONFIG_INVALID (naming the variable and its text). On failure *options is untouched.
+ * Thread-safe as far as getenv() is. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_warm_options_from_env(nanochat_warm_options *options, nanochat_error **error);
+
+/* What a fleet would take, from the headers of its files alone: nothing is loaded.
+ *
+ * manifest  path of the JSON file
+ * options   NULL for defaults
+ * out_json  receives one JSON object with a "schema" key: each component's bytes in order of loading, their sums, budget,
+ *           headroom, what the device has, "fits": true; or false with the "error" that a start would give
+ *
+ * Statuses: those of nanochat_registry_open(). Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_warm_plan(const nanochat_runtime *runtime, const char *manifest,
+                                                const nanochat_warm_options *options, nanochat_text **out_json,
+                                                nanochat_error **error);
+
+/* Reads a manifest and the headers of all its models. Every component is pending then.
+ *
+ * options       NULL for defaults; kept, but for what watches the call
+ * out_registry  receives the registry; the caller owns it, release with nanochat_registry_free()
+ *
+ * If it fails on a model, a dump is written as nanochat_registry_warm() says; if it fails on the manifest itself, only where
+ * options->diagnostic_dump_path says.
+ *
+ * Statuses: INVALID_ARGUMENT, FILE_NOT_FOUND, FORMAT_INVALID, CONFIG_INVALID (file, component, key, value, what was expected),
+ * MODEL_ALREADY_REGISTERED (an id twice), MODEL_NOT_REGISTERED (a part or dependency that is no component),
+ * MODEL_FILE_MISSING, MODEL_LOAD_FAILED, MODEL_DIMENSION_MISMATCH, OUT_OF_MEMORY. Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_registry_open(const nanochat_runtime *runtime, const char *manifest,
+                                                    const nanochat_warm_options *options,
+                                                    nanochat_registry **out_registry, nanochat_error **error);
+
+/* Makes every component warm: the device is asked for what the fleet needs before anything is read; then components are
+ * loaded, largest first, each after those that it depends on, and each must give its known answer. Meanwhile other threads
+ * may ask for health, and for nothing else.
+ *
+ * options  NULL, or: progress, cancel and on_dump are used, all else was settled by nanochat_registry_open()
+ *
+ * The first failure stops all; everything is released; a dump is written to diagnostic_dump_path (if that cannot be, to /tmp)
+ * and given to on_dump. Open the fleet again to try again.
+ *
+ * Statuses: CUDA_CAPABILITY_INSUFFICIENT, VRAM_INSUFFICIENT_TOTAL (against the budget, and against what the device has),
+ * VRAM_INSUFFICIENT_HEADROOM, MODEL_FILE_MISSING, MODEL_LOAD_FAILED, MODEL_VALIDATION_FAILED (not finite, another checksum,
+ * another answer than the reference, an answer that took too long), MODEL_DIMENSION_MISMATCH, CUDA_ALLOC_FAILED,
+ * CUDA_CONTEXT_LOST, LOAD_TIMEOUT, BUDGET_EXCEEDED, OUT_OF_MEMORY, CANCELLED, INVALID_STATE (a second call).
+ * Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_registry_warm(const nanochat_registry *registry,
+                                                    const nanochat_warm_options *options, nanochat_error **error);
+
+/* Both in one call: on failure nothing is left but the dump. Statuses: those of both. Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_warm_load(const nanochat_runtime *runtime, const char *manifest,
+                                                const nanochat_warm_options *options,
+                                                nanochat_registry **out_registry, nanochat_error **error);
+
+/* What handles taken from it still use lives on until they are freed. See nanochat_registry_shutdown(). */
+NANOCHAT_API void nanochat_registry_free(nanochat_registry *registry);
+
+/* is_warm: every component is, and requests are served; count: components. NULL gives 0. Thread-safe, without a lock.
+ * Since 0.1. */
+NANOCHAT_API int32_t nanochat_registry_is_warm(const nanochat_registry *registry);
+NANOCHAT_API size_t nanochat_registry_count(const nanochat_registry *registry);
+
+/* The number of a component, in the manifest's order from 0. Statuses: INVALID_ARGUMENT, MODEL_NOT_REGISTERED.
+ * Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_registry_find(const nanochat_registry *registry, const char *id,
+                                                    size_t *out_index, nanochat_error **error);
+
+typedef struct nanochat_component_info {
+  size_t struct_size;
+  const char *id;         /* lives as long as the registry */
+  uint64_t address;       /* of its weights on the device; 0: computed, or not warm */
+  uint64_t bytes;         /* that its weights take there; 0 if not warm */
+  uint64_t locked_bytes;  /* of these, kept in memory by the system */
+  uint64_t planned_bytes; /* what a load takes, known from headers */
+  uint64_t bytes_loaded;  /* of its files */
+  uint64_t file_bytes;    /* of its weights, as stored */
+  int64_t dimension;      /* of its output: a text's vector, a decoder's logits, an image's vector */
+  int64_t load_ms;        /* until it was warm or failed, or until now; -1: not begun */
+  int64_t last_latency_us; /* of its last test inference; -1: none */
+  int32_t kind;            /* enum nanochat_component_kind_values */
+  int32_t state;           /* enum nanochat_warm_state_values */
+  int32_t progress_percent;
+  int32_t test_passed;   /* its last test inference */
+  nanochat_status error; /* of a failed one; why is in the health report */
+  int32_t reserved;
+  char checksum[40]; /* 32 hexadecimal digits (XXH3-128) of its stored weights; "": computed, or not warm */
+} nanochat_component_info;
+
+/* One component now. The caller sets info->struct_size. Statuses: INVALID_ARGUMENT, OUT_OF_RANGE. Thread-safe, without waiting
+ * for a load. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_registry_describe(const nanochat_registry *registry, size_t index,
+                                                        nanochat_component_info *info, nanochat_error **error);
+
+/* Handles to use a warm component with all other functions of this header. They, and what is made from them, keep the version
+ * that they were taken from where it is: it goes when the last of them is freed, also if the component has been replaced or the
+ * fleet shut down meanwhile. A fusion's handle counts what goes through it, not what others fuse.
+ * Statuses: INVALID_ARGUMENT, MODEL_NOT_REGISTERED, INVALID_STATE (not warm), UNSUPPORTED (of another kind; without a
+ * tokenizer). Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_registry_model(const nanochat_registry *registry, const char *id,
+                                                     nanochat_model **out_model, nanochat_error **error);
+NANOCHAT_API nanochat_status nanochat_registry_tokenizer(const nanochat_registry *registry, const char *id,
+                                                         nanochat_tokenizer **out_tokenizer, nanochat_error **error);
+NANOCHAT_API nanochat_status nanochat_registry_fusion(const nanochat_registry *registry, const char *id,
+                                                      nanochat_fusion **out_fusion, nanochat_error **error);
+
+/* Vectors of texts from one component, as its manifest entry says: dense, sparse, bits, or a row for each token. To a temporal
+ * embedder texts are times or positions. Never waits for a replacement.
+ *
+ * texts, text_sizes, n_texts  as for nanochat_embed_text()
+ * cancel                      NULL, or a switch
+ *
+ * Statuses: those of nanochat_embed_text(), MODEL_NOT_REGISTERED, INVALID_STATE (not warm), UNSUPPORTED (a fusion, a model
+ * without a tokenizer, an image encoder). Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_registry_embed_text(const nanochat_registry *registry, const char *id,
+                                                          const char *const *texts, const size_t *text_sizes,
+                                                          size_t n_texts, const nanochat_cancel *cancel,
+                                                          nanochat_embeddings **out_embeddings,
+                                                          nanochat_error **error);
+
+/* One fused vector for each text: all parts of the fusion are embedded, projected, put into one row and fused.
+ *
+ * fusion_id  NULL: the only fusion
+ * times      [n_texts] seconds since 1970-01-01T00:00:00Z, for the parts that embed times; NULL if there are none
+ * positions  [n_texts] for the part that embeds positions; NULL: 0, 1, 2 ...
+ * out_embeddings  receives the vectors, with nanochat_embeddings_routing()
+ *
+ * Statuses: those of nanochat_registry_embed_text(), INVALID_ARGUMENT (times that are missing though a part needs them).
+ * Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_registry_fuse_text(const nanochat_registry *registry, const char *fusion_id,
+                                                         const char *const *texts, const size_t *text_sizes,
+                                                         const double *times, const double *positions,
+                                                         size_t n_texts, const nanochat_cancel *cancel,
+                                                         nanochat_embeddings **out_embeddings,
+                                                         nanochat_error **error);
+
+typedef struct nanochat_replace_options {
+  size_t struct_size;
+  const char *path;      /* of the new model, relative as in the manifest; NULL: the component's own, loaded again */
+  const char *reference; /* a new reference file; NULL: the one that it has */
+  const char *checksum;  /* that the new weights must have, 32 hexadecimal digits; NULL: none is asked for */
+  uint64_t drain_ms;     /* how long to wait for users of the old one; 0: 30,000 */
+  nanochat_progress_callback progress; /* stage "load", in bytes */
+  void *progress_user_data;
+  const nanochat_cancel *cancel;
+} nanochat_replace_options;
+
+#define NANOCHAT_REPLACE_OPTIONS_INIT \
+  { sizeof(nanochat_replace_options), NULL, NULL, NULL, 0, NULL, NULL, NULL }
+NANOCHAT_API void nanochat_replace_options_init(nanochat_replace_options *options, size_t size);
+
+/* Puts a new version in the place of a warm component while requests run: it is loaded beside the old one, validated, and
+ * serves from one moment on; then the call waits for the last user of the old one. Both take memory meanwhile, so the budget
+ * may be exceeded by this one model. On failure nothing has changed.
+ *
+ * options  NULL: the component's own files are loaded again
+ *
+ * Statuses: those of nanochat_registry_warm() for one component, MODEL_NOT_REGISTERED, INVALID_STATE (not warm; the version
+ * before the present one still has users), DEADLINE_EXCEEDED (the new one serves, the old one still has users). Thread-safe.
+ * Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_registry_replace(const nanochat_registry *registry, const char *id,
+                                                       const nanochat_replace_options *options,
+                                                       nanochat_error **error);
+
+/* Compares all weights in memory with what they were at the first call, which takes a pass over them.
+ * Statuses: MODEL_VALIDATION_FAILED (naming the component), INVALID_STATE (not warm), CANCELLED. Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_registry_verify(const nanochat_registry *registry,
+                                                      const nanochat_cancel *cancel, nanochat_error **error);
+
+/* Takes no more requests, waits for those that run and for handles, and releases first fusions, then the other components.
+ * Later calls do nothing.
+ *
+ * drain_ms  how long to wait in all; 0: 30,000
+ *
+ * Statuses: DEADLINE_EXCEEDED (naming a component and its users: free the handles and call again). Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_registry_shutdown(const nanochat_registry *registry, uint64_t drain_ms,
+                                                        nanochat_error **error);
+
+/* Writes what the components of a warm fleet answer to their test inputs as their reference files, and gives the manifest with
+ * them in it, and with checksums, sizes and dimensions: for whoever has put a fleet together and trusts it as it is.
+ *
+ * folder        for the reference files; NULL: "reference" beside the manifest. It is created
+ * cancel        NULL, or a switch
+ * out_manifest  receives the manifest's new text; the file stays as it is
+ *
+ * Statuses: INVALID_STATE (not warm), FILE_IO, OUT_OF_MEMORY, CANCELLED. Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_registry_record(const nanochat_registry *registry, const char *folder,
+                                                      const nanochat_cancel *cancel, nanochat_text **out_manifest,
+                                                      nanochat_error **error);
+
+/* Makes a small complete fleet with seeded random weights (twelve embedders, E1_Semantic to E12_LateInteraction, and the
+ * FuseMoE that takes their vectors; some MB), with tokenizers, reference answers and checksums: to try all of this with.
+ *
+ * path    folder, which is created; path/manifest.json is the manifest
+ * cancel  NULL, or a switch
+ *
+ * Statuses: INVALID_ARGUMENT, FILE_IO, OUT_OF_MEMORY, CANCELLED. Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_warm_create_sample(const nanochat_runtime *runtime, const char *path,
+                                                         uint64_t seed, const nanochat_cancel *cancel,
+                                                         nanochat_error **error);
+
+/* ======================================================================================================== *
+ * Health
+ * ======================================================================================================== */
+
+enum nanochat_health_values {
+  NANOCHAT_HEALTH_NOT_INITIALIZED = 0, /* opened, or shut down */
+  NANOCHAT_HEALTH_LOADING = 1,
+  NANOCHAT_HEALTH_HEALTHY = 2,
+  NANOCHAT_HEALTH_DEGRADED = 3, /* all are warm, but one fails its test inference, or its memory is not the device's */
+  NANOCHAT_HEALTH_UNHEALTHY = 4 /* the start failed */
+};
+
+/* How a fleet is, as a report that does not change any more.
+ *
+ * full        0: what is known, in less than a millisecond, without waiting for anything, also during a load; 1: a test
+ *             inference of every warm component first. One that fails is in the report; the call does not fail for it
+ * cancel      NULL, or a switch
+ * out_report  receives the report; the caller owns it, release with nanochat_health_report_free()
+ *
+ * Statuses: INVALID_ARGUMENT, CANCELLED, OUT_OF_MEMORY. Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_health_check(const nanochat_registry *registry, int32_t full,
+                                                   const nanochat_cancel *cancel,
+                                                   nanochat_health_report **out_report, nanochat_error **error);
+NANOCHAT_API void nanochat_health_report_free(nanochat_health_report *report);
+
+/* Facts. overall: enum nanochat_health_values; count: components; line: "WARM: 13/13 models | 3.58GB/24.00GB VRAM | OK", which
+ * lives as long as the report. NULL gives 0 and "". Thread-safe. Since 0.1. */
+NANOCHAT_API int32_t nanochat_health_report_overall(const nanochat_health_report *report);
+NANOCHAT_API size_t nanochat_health_report_count(const nanochat_health_report *report);
+NANOCHAT_API const char *nanochat_health_report_line(const nanochat_health_report *report);
+
+typedef struct nanochat_component_health {
+  size_t struct_size;
+  const char *id;       /* texts live as long as the report */
+  const char *status;   /* "pending", "loading", "validating", "warm", "failed"; "warm_but_failing": degraded */
+  const char *message;  /* why it failed, or why it is degraded; "" */
+  const char *checksum; /* of its stored weights; "" */
+  uint64_t address;     /* of its weights on the device; 0: computed, or not warm */
+  uint64_t allocation_bytes;
+  uint64_t locked_bytes;
+  uint64_t expected_bytes;
+  uint64_t bytes_loaded;
+  int64_t dimension;
+  int64_t load_ms;         /* -1: not begun */
+  int64_t last_latency_us; /* of its last test inference; -1: none */
+  int32_t kind;            /* enum nanochat_component_kind_values */
+  int32_t state;           /* enum nanochat_warm_state_values */
+  int32_t progress_percent;
+  int32_t is_resident; /* the device says that the address is its own */
+  int32_t test_passed; /* its last test inference */
+  nanochat_status error; /* of a failed one */
+} nanochat_component_health;
+
+/* One component, in the manifest's order. The caller sets health->struct_size. Statuses: INVALID_ARGUMENT, OUT_OF_RANGE.
+ * Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_health_report_entry(const nanochat_health_report *report, size_t index,
+                                                          nanochat_component_health *health, nanochat_error **error);
+
+/* All of it as one JSON object, for a health endpoint: "schema", "status", "timestamp", "gpu", "models", "fusemoe", "metrics"
+ * and more; docs/warm.md has every key. Keys are only ever added. Statuses: INVALID_ARGUMENT, OUT_OF_MEMORY. Thread-safe.
+ * Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_health_report_to_json(const nanochat_health_report *report,
+                                                            nanochat_text **out_json, nanochat_error **error);
+
+/* ======================================================================================================== *
+ * Diagnostics
+ * ======================================================================================================== */
+
+/* What is written down when a start fails, of a registry as it is now: device, configuration, components, the last 100
+ * allocations, system; docs/warm.md has every key. What looks like a secret is masked.
+ *
+ * folder    NULL: no file is written; else one is, named after the time; if that cannot be, one in /tmp
+ * out_json  receives the dump, one JSON object
+ * out_path  NULL, or receives where the file is; "" if folder is NULL
+ *
+ * Statuses: INVALID_ARGUMENT, DIAGNOSTIC_DUMP_FAILED (naming both places and reasons), OUT_OF_MEMORY. Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_registry_dump(const nanochat_registry *registry, const char *folder,
+                                                    nanochat_text **out_json, nanochat_text **out_path,
+                                                    nanochat_error **error);
 
 #ifdef __cplusplus
 } /* extern "C" */

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The first command of a newcomer: builds libnanochat and lets a very small model tell a story.
+# The first command of a newcomer: builds libnanochat, lets a very small model tell a story, and warms a small fleet.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . tests/packages.sh
@@ -29,14 +29,20 @@ install_packages g++ cmake ninja-build pkg-config libzstd-dev libutf8proc-dev li
 
 step "Configuring" cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DNANOCHAT_TESTS=OFF \
   -DNANOCHAT_EXAMPLES=ON -DNANOCHAT_STATIC=OFF -DNANOCHAT_CLI=OFF
-step "Building (some minutes the first time)" cmake --build "$build" --target example_stream
+step "Building (some minutes the first time)" cmake --build "$build" --target example_stream example_warm
 
 echo "A model with 260,000 weights tells a story:" >&2
 echo >&2
 "$build/examples/stream" "$model" "" 200 || fail "the story was not told"
+
+echo >&2
+echo "A fleet of twelve small embedders and the fusion of their vectors, all loaded or none:" >&2
+echo >&2
+"$build/examples/warm" "$build/fleet" 2>> "$log" || fail "the fleet did not become warm"
 cat >&2 <<END
 
 What ran:          $build/examples/stream $model "" 200      (add a prompt of your own in the quotes)
-The program:       examples/c/stream.c
+                   $build/examples/warm $build/fleet
+The programs:      examples/c/stream.c, examples/c/warm.c
 What comes next:   README.md
 END

@@ -97,4 +97,15 @@ std::vector<std::string> import_strings(const char* const* strings, size_t n, co
   return list;
 }
 
+std::vector<std::string_view> import_texts(const TextArray& list) {
+  const auto pointers = import_array(list.texts, list.n, "texts");
+  std::vector<std::string_view> texts;
+  texts.reserve(list.n);
+  for (size_t i = 0; i < list.n; ++i) {
+    const size_t size = list.sizes == nullptr ? NANOCHAT_NUL_TERMINATED : list.sizes[i];
+    texts.push_back(import_text(pointers[i], size, "texts"));
+  }
+  return texts;
+}
+
 }  // namespace nanochat

@@ -81,6 +81,14 @@ std::vector<T> import_array(const T* values, size_t n, const char* name) {
 }
 std::vector<std::string> import_strings(const char* const* strings, size_t n, const char* name);
 
+// Texts with their lengths; without `sizes` all end with a NUL byte.
+struct TextArray {
+  const char* const* texts;
+  const size_t* sizes;
+  size_t n;
+};
+std::vector<std::string_view> import_texts(const TextArray& list);
+
 inline void init_options(void* options, size_t size) {
   if (options == nullptr || size < sizeof(size_t)) return;
   std::memset(options, 0, size);

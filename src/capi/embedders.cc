@@ -37,14 +37,8 @@ nanochat_status nanochat_embed_hypervectors(const char* const* texts, const size
                                             nanochat_error** error) {
   return guard(error, [&] {
     require_pointer(out_embeddings, "out_embeddings");
-    const auto pointers = import_array(texts, n_texts, "texts");
-    std::vector<std::string_view> list;
-    list.reserve(n_texts);
-    for (size_t i = 0; i < n_texts; ++i) {
-      const size_t size = text_sizes == nullptr ? NANOCHAT_NUL_TERMINATED : text_sizes[i];
-      list.push_back(import_text(pointers[i], size, "texts"));
-    }
-    *out_embeddings = new nanochat_embeddings{embed_hypervectors(list)};
+    *out_embeddings =
+        new nanochat_embeddings{embed_hypervectors(import_texts({texts, text_sizes, n_texts}))};
   });
 }
 

@@ -137,25 +137,8 @@ TokenLists import_lists(const int32_t* const* inputs, const size_t* sizes, size_
   return tokens;
 }
 
-struct TextList {
-  const char* const* texts;
-  const size_t* sizes;
-  size_t n;
-};
-
-std::vector<std::string_view> import_texts(const TextList& list) {
-  const auto pointers = import_array(list.texts, list.n, "texts");
-  std::vector<std::string_view> texts;
-  texts.reserve(list.n);
-  for (size_t i = 0; i < list.n; ++i) {
-    const size_t size = list.sizes == nullptr ? NANOCHAT_NUL_TERMINATED : list.sizes[i];
-    texts.push_back(import_text(pointers[i], size, "texts"));
-  }
-  return texts;
-}
-
 nanochat_embeddings* embed_texts(const nanochat_model& model, const nanochat_tokenizer* tokenizer,
-                                 const TextList& list, const nanochat_embed_options* options, Form form) {
+                                 const TextArray& list, const nanochat_embed_options* options, Form form) {
   const Tokenizer& encoder = *require_handle(tokenizer, "tokenizer").tokenizer;
   const Embedding embedding(model, options, &encoder, form);
   const bool truncate = embedding.truncates();

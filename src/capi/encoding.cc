@@ -57,16 +57,6 @@ BatchOptions import(const nanochat_encode_options& known, std::span<const TokenI
   return options;
 }
 
-std::vector<std::string_view> import_texts(const char* const* texts, const size_t* sizes, size_t n) {
-  if (n > 0) require_pointer(texts, "texts");
-  std::vector<std::string_view> views;
-  views.reserve(n);
-  for (size_t i = 0; i < n; ++i) {
-    views.push_back(import_text(texts[i], sizes == nullptr ? NANOCHAT_NUL_TERMINATED : sizes[i], "texts"));
-  }
-  return views;
-}
-
 // The text of this number, or nullptr; `out_n` receives how many ids it has.
 const EncodedText* find_text(const nanochat_encoding* encoding, size_t text, size_t* out_n) {
   const bool has = encoding != nullptr && text < encoding->texts.size();
@@ -98,7 +88,7 @@ nanochat_status nanochat_tokenizer_encode_batch(const nanochat_tokenizer* tokeni
     const auto known = import_options(options, "nanochat_encode_options", kEncodeOptionsSize);
     const std::vector<TokenId> allowed = import_allowed(known, *parent.tokenizer);
     const BatchOptions batch = import(known, allowed);
-    const std::vector<std::string_view> views = import_texts(texts, sizes, n_texts);
+    const std::vector<std::string_view> views = import_texts({texts, sizes, n_texts});
     const Watch watch = make_watch(known.progress, known.progress_user_data, known.cancel);
     auto encoded = encode_batch(*parent.tokenizer, views, batch, *parent.core->threads, watch);
     *out_encoding = new nanochat_encoding{std::move(encoded)};

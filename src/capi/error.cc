@@ -69,12 +69,6 @@ void append_error(std::string& out, const Error& error) {
   out += '}';
 }
 
-std::string error_json(const Error& error) {
-  std::string json;
-  append_error(json, error);
-  return json;
-}
-
 std::unique_ptr<nanochat_error> make_error(const Error& failure) {
   auto error = std::make_unique<nanochat_error>();
   error->owned = new nanochat_error::Owned{failure, error_json(failure)};
@@ -86,6 +80,12 @@ std::unique_ptr<nanochat_error> make_error(const Error& failure) {
 }
 
 }  // namespace
+
+std::string error_json(const Error& error) {
+  std::string json;
+  append_error(json, error);
+  return json;
+}
 
 nanochat_status deliver_out_of_memory(nanochat_error** error) noexcept {
   if (error != nullptr) *error = &out_of_memory_error;

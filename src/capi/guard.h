@@ -4,6 +4,7 @@
 
 #include <exception>
 #include <new>
+#include <string>
 #include <utility>
 
 #include "base/error.h"
@@ -16,6 +17,9 @@ namespace nanochat {
 nanochat_status deliver(nanochat_error** error, const Error& failure) noexcept;
 nanochat_status deliver_out_of_memory(nanochat_error** error) noexcept;
 nanochat_status deliver_unknown(nanochat_error** error, const char* what) noexcept;
+
+// What nanochat_error_to_json() says.
+std::string error_json(const Error& error);
 
 // Runs `body`. Its last statement writes the outputs, so that they change on success only.
 template <class Body>

@@ -27,6 +27,8 @@
 
 namespace nanochat {
 
+class Fleet;
+
 struct RuntimeCore {
   std::shared_ptr<Log> log;
   std::shared_ptr<Memory> memory;
@@ -133,6 +135,11 @@ struct nanochat_fusion {
   nanochat::SharedCore core;
   std::shared_ptr<const nanochat::FuseMoe> fusion;
   std::unique_ptr<nanochat::ExpertStatistics> statistics;
+};
+
+struct nanochat_registry {
+  nanochat::SharedCore core;
+  std::shared_ptr<nanochat::Fleet> fleet;
 };
 
 struct nanochat_text {

@@ -18,6 +18,8 @@ void add_embed_command(CLI::App& app);
 void add_perplexity_command(CLI::App& app);
 void add_export_command(CLI::App& app);
 void add_quantize_command(CLI::App& app);
+void add_warm_command(CLI::App& app);
+void add_fleet_commands(CLI::App& app);
 void add_bench_commands(CLI::App& app);
 
 }  // namespace nanochat::cli

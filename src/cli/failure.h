@@ -12,7 +12,11 @@ enum class Exit : int {
   ok = 0,
   loading = 1,  // wrong usage, or an input that cannot be loaded: model, tokenizer, file
   running = 2,  // the work itself failed
+  // and 101 to 110: see exit_of()
 };
+
+// The exit code of a status of the library: 101 to 110 for the fatal ones of loading, else 1.
+inline Exit exit_of(nanochat_status status) { return static_cast<Exit>(nanochat_status_exit_code(status)); }
 
 class Failure : public std::exception {
  public:

@@ -17,7 +17,9 @@ std::string number(double value) {
 }
 
 void log_to_stderr(int32_t level, const char* line, size_t size, void* /*user_data*/) {
-  const char* const kind = level == NANOCHAT_LOG_ERROR ? "nanochat: error: " : "nanochat: warning: ";
+  const char* const kind = level == NANOCHAT_LOG_ERROR     ? "nanochat: error: "
+                           : level == NANOCHAT_LOG_WARNING ? "nanochat: warning: "
+                                                           : "nanochat: ";
   write_stderr(kind + printable(std::string(line, size)) + "\n");
 }
 
@@ -99,7 +101,13 @@ Runtime open_runtime(const ModelChoice& choice) {
   nanochat_runtime_options options = NANOCHAT_RUNTIME_OPTIONS_INIT;
   options.n_threads = choice.threads;
   options.log = log_to_stderr;
-  return make<Runtime>(Exit::loading, nanochat_runtime_create, &options);
+  if (choice.verbose) options.log_level = NANOCHAT_LOG_INFO;
+  if (!choice.device.empty()) options.device = choice.device.c_str();
+  nanochat_runtime* runtime = nullptr;
+  nanochat_error* error = nullptr;
+  const nanochat_status status = nanochat_runtime_create(&options, &runtime, &error);
+  check(exit_of(status), status, error);
+  return Runtime(runtime);
 }
 
 Tokenizer open_tokenizer(const Runtime& runtime, const std::string& path) {

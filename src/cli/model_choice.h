@@ -16,7 +16,9 @@ struct ModelChoice {
   std::string tokenizer;  // empty: in the model's directory
   std::string dtype;      // empty: as stored
   std::string kv_dtype;   // empty: f32
+  std::string device;     // empty: "cpu"
   int32_t threads = 0;    // 0: one per core
+  bool verbose = false;   // the library's log, not only its warnings
   bool no_progress = false;
 
   Show show() const { return no_progress ? Show::nothing : Show::progress; }

@@ -27,6 +27,8 @@ using Session = std::unique_ptr<nanochat_session, FreeWith<nanochat_session_free
 using Generation = std::unique_ptr<nanochat_generation, FreeWith<nanochat_generation_free>>;
 using Scheduler = std::unique_ptr<nanochat_scheduler, FreeWith<nanochat_scheduler_free>>;
 using Embeddings = std::unique_ptr<nanochat_embeddings, FreeWith<nanochat_embeddings_free>>;
+using Registry = std::unique_ptr<nanochat_registry, FreeWith<nanochat_registry_free>>;
+using HealthReport = std::unique_ptr<nanochat_health_report, FreeWith<nanochat_health_report_free>>;
 using Request = std::unique_ptr<nanochat_request, FreeWith<nanochat_request_free>>;
 
 // Throws Interrupted for a cancelled call, Failure with `exit` for every other status but NANOCHAT_OK.

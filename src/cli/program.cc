@@ -22,7 +22,8 @@ void add_commands(CLI::App& app) {
                        "Print the version");
   app.require_subcommand(1);
   app.footer(
-      "Exit codes: 0 done, 1 wrong usage or an input that cannot be loaded, 2 the work failed, 130 Ctrl-C.\n"
+      "Exit codes: 0 done, 1 wrong usage or an input that cannot be loaded, 2 the work failed, 130 Ctrl-C;\n"
+      "of 'warm' and 'fleet' also 101 to 110, one for each way in which a start can fail.\n"
       "'nanochat COMMAND --help' tells more.");
   app.get_formatter()->column_width(34);
   add_infer_command(app);
@@ -34,6 +35,8 @@ void add_commands(CLI::App& app) {
   add_perplexity_command(app);
   add_export_command(app);
   add_quantize_command(app);
+  add_warm_command(app);
+  add_fleet_commands(app);
   add_bench_commands(app);
 }
 

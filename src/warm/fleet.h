@@ -68,7 +68,8 @@ class Fleet : public std::enable_shared_from_this<Fleet> {
   // waits until the last user of the old one has left or `drain` is over (deadline_exceeded: the new one
   // serves already). The budget may be exceeded by this one model meanwhile. On failure nothing has changed.
   struct Replacement {
-    std::string_view id, path, reference, checksum;
+    std::string_view id;
+    std::string_view path = {}, reference = {}, checksum = {};
     std::chrono::milliseconds drain{30000};
   };
   void replace(const Replacement& replacement, const Watch& watch);

@@ -178,6 +178,23 @@ void generate(const World& world, const uint8_t* data, size_t size) {
   nanochat_generation_free(generation);
 }
 
+void plan_fleet(const World& world, const uint8_t* data, size_t size) {
+  using T = nanochat_warm_options;
+  Struct<T> options(data, size);
+  options.clear({AT(T, model_weights_path), AT(T, diagnostic_dump_path), AT(T, progress), AT(T, cancel),
+                 AT(T, on_dump)});
+  nanochat_text* json = nullptr;
+  nanochat_error* error = nullptr;
+  const nanochat_status status =
+      nanochat_warm_plan(world.runtime, "/dev/null/manifest.json", options.get(), &json, &error);
+  require_property(status != NANOCHAT_OK && json == nullptr);
+  check(status, error);
+  error = nullptr;
+  const nanochat_status read =
+      nanochat_warm_options_from_env(const_cast<nanochat_warm_options*>(options.get()), &error);
+  check(read, error);
+}
+
 void import_only(const uint8_t* data, size_t size) {
   const Struct<nanochat_tokenizer_options> options(data, size);
   try {
@@ -193,7 +210,7 @@ void import_only(const uint8_t* data, size_t size) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static const World world;
   if (size == 0) return 0;
-  const uint8_t kind = data[0] % 7;
+  const uint8_t kind = data[0] % 8;
   ++data;
   --size;
   if (kind == 0) create_runtime(data, size);
@@ -203,5 +220,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (kind == 4) import_only(data, size);
   if (kind == 5) encode(world, data, size);
   if (kind == 6) embed(world, data, size);
+  if (kind == 7) plan_fleet(world, data, size);
   return 0;
 }

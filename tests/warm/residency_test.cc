@@ -1,6 +1,7 @@
 // A warm fleet is where it says it is, stays there, and answers: TC-WARM-001, 004, 005, 007, 008, 015.
 #include <cmath>
 
+#include "infer/embed_computed.h"
 #include "warm/sample_fleet_fixture.h"
 
 namespace nanochat {
