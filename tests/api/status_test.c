@@ -24,6 +24,26 @@ static void test_the_exit_code_table(void) {
     CHECK(nanochat_status_is_fatal(fatal[i].status) == 1);
     CHECK(nanochat_status_exit_code(fatal[i].status) == fatal[i].status);
   }
+  static const struct {
+    nanochat_status status;
+    const char *code;
+    const char *category;
+  } others[] = {
+      {NANOCHAT_STATUS_MODEL_ALREADY_REGISTERED, "ERR-WARM-REGISTRY-DUPLICATE", "REGISTRY"},
+      {NANOCHAT_STATUS_MODEL_NOT_REGISTERED, "ERR-WARM-REGISTRY-MISSING", "REGISTRY"},
+      {NANOCHAT_STATUS_CONFIG_INVALID, "ERR-WARM-CONFIG-INVALID", "CONFIG"},
+      {NANOCHAT_STATUS_REGISTRY_LOCK_POISONED, "ERR-WARM-REGISTRY-POISON", "REGISTRY"},
+      {NANOCHAT_STATUS_WORKING_MEMORY_EXHAUSTED, "ERR-WARM-MEMORY-WORKING", "MEMORY"},
+      {NANOCHAT_STATUS_CUDA_NOT_AVAILABLE, "ERR-WARM-CUDA-UNAVAILABLE", "CUDA"},
+      {NANOCHAT_STATUS_CUDA_QUERY_FAILED, "ERR-WARM-CUDA-QUERY", "CUDA"},
+      {NANOCHAT_STATUS_DIAGNOSTIC_DUMP_FAILED, "ERR-WARM-DIAGNOSTIC-DUMP", "DIAGNOSTIC"},
+      {NANOCHAT_STATUS_LOAD_TIMEOUT, "ERR-WARM-LOAD-TIMEOUT", "TIMEOUT"},
+      {NANOCHAT_STATUS_VRAM_ALLOCATION_FAILED, "ERR-WARM-VRAM-ALLOC", "MEMORY"},
+  };
+  for (size_t i = 0; i < sizeof others / sizeof others[0]; ++i) {
+    CHECK(strcmp(nanochat_status_code_string(others[i].status), others[i].code) == 0);
+    CHECK(strcmp(nanochat_status_category(others[i].status), others[i].category) == 0);
+  }
   int known = 0;
   for (nanochat_status status = 1; status < 101; ++status) {
     CHECK(nanochat_status_is_fatal(status) == 0);
