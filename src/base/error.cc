@@ -84,6 +84,11 @@ Error& Error::field(std::string_view name, double value) {
   return field_json(name, text, finite ? text : "null");
 }
 
+Error& Error::json_field(std::string_view name, std::string json) {
+  std::string text = json;
+  return field_json(name, std::move(text), std::move(json));
+}
+
 void throw_internal(std::string_view what) { throw Error(Status::internal).message(std::string(what)); }
 
 }  // namespace nanochat

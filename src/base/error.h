@@ -70,6 +70,7 @@ class Error : public std::exception {
   Error& field(std::string_view name, int64_t value);
   Error& field(std::string_view name, uint64_t value);
   Error& field(std::string_view name, double value);
+  Error& json_field(std::string_view name, std::string json);  // an array, say; also its text
 
   Status status() const { return detail_->status; }
   const std::string& message() const { return detail_->message; }

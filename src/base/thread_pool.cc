@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/signals_blocked.h"
 
 namespace nanochat {
 
@@ -83,20 +84,6 @@ class InsideBody {
  public:
   InsideBody() { inside_body = true; }
   ~InsideBody() { inside_body = false; }
-};
-
-// Signals of the application are handled by its own threads: workers inherit a full mask.
-class SignalsBlocked {
- public:
-  SignalsBlocked() {
-    sigset_t all;
-    ::sigfillset(&all);
-    ::pthread_sigmask(SIG_SETMASK, &all, &before_);
-  }
-  ~SignalsBlocked() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-
- private:
-  sigset_t before_;
 };
 
 }  // namespace

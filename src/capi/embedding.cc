@@ -6,14 +6,13 @@
 #include "capi/model_kind.h"
 #include "infer/embed.h"
 #include "infer/embed_encoder.h"
-#include "tokenizer/batch_encoder.h"
+#include "infer/embed_text.h"
 
 using namespace nanochat;
 
 namespace {
 
 constexpr size_t kEmbedOptionsSize = 48;
-constexpr std::string_view kPunctuation = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~";
 
 using TokenLists = std::vector<std::vector<int32_t>>;
 
@@ -47,24 +46,18 @@ EmbedOptions decoder_options(const nanochat_embed_options& known) {
   return options;
 }
 
-LateInteraction late_interaction(const nanochat_embed_options& known, const Tokenizer* tokenizer) {
-  LateInteraction late;
+LateInteraction import_late_interaction(const nanochat_embed_options& known, const Tokenizer* tokenizer) {
+  LateInteraction late = late_interaction(tokenizer);
   if (known.query_length != 0) late.query_length = known.query_length;
   if (known.query_marker != 0) late.query_marker = known.query_marker;
   if (known.document_marker != 0) late.document_marker = known.document_marker;
-  if (tokenizer != nullptr && tokenizer->special_id("[MASK]") >= 0)
-    late.mask_token = tokenizer->special_id("[MASK]");
   if (known.mask_token != 0) late.mask_token = known.mask_token;
   late.masks_are_seen = known.see_masks != 0;
-  if (known.keep_punctuation != 0) return late;
-  late.skipped_tokens = import_array(known.skipped_tokens, known.n_skipped_tokens, "skipped_tokens");
-  if (known.skipped_tokens == nullptr && tokenizer != nullptr) {
-    for (const char& symbol : kPunctuation) {
-      const std::vector<int32_t> ids = tokenizer->encode({&symbol, 1});
-      if (!ids.empty()) late.skipped_tokens.push_back(ids.front());
-    }
+  if (known.skipped_tokens != nullptr || known.n_skipped_tokens != 0) {
+    late.skipped_tokens = import_array(known.skipped_tokens, known.n_skipped_tokens, "skipped_tokens");
+    std::sort(late.skipped_tokens.begin(), late.skipped_tokens.end());
   }
-  std::sort(late.skipped_tokens.begin(), late.skipped_tokens.end());
+  if (known.keep_punctuation != 0) late.skipped_tokens.clear();
   return late;
 }
 
@@ -84,7 +77,7 @@ EncoderEmbedOptions encoder_options(const nanochat_embed_options& known, const T
   options.max_tokens = known.max_tokens;
   options.truncate = known.truncate != 0;
   options.role = static_cast<TextRole>(known.role);
-  if (options.role != TextRole::none) options.late = late_interaction(known, tokenizer);
+  if (options.role != TextRole::none) options.late = import_late_interaction(known, tokenizer);
   return options;
 }
 
@@ -116,8 +109,8 @@ class Embedding {
 
   // Of a text with all that its tokenizer puts around it.
   int64_t most_text_tokens() const {
-    if (!model_.encoder) return most_tokens(*model_.model, decoder_);
-    return most_tokens(*model_.encoder, encoder_) - (encoder_.role == TextRole::none ? 0 : 1);
+    return model_.encoder ? nanochat::most_text_tokens(*model_.encoder, encoder_)
+                          : most_tokens(*model_.model, decoder_);
   }
 
   nanochat_embeddings* run(const TokenLists& inputs) const {
@@ -144,34 +137,14 @@ TokenLists import_lists(const int32_t* const* inputs, const size_t* sizes, size_
   return tokens;
 }
 
-TokenLists encode_texts(const Tokenizer& tokenizer, std::vector<std::string_view> texts,
-                        const Embedding& embedding, ThreadPool& threads) {
-  std::vector<std::string> prefixed;
-  const std::string_view prefix = embedding.prefix();
-  if (!prefix.empty()) {
-    prefixed.reserve(texts.size());
-    for (std::string_view& text : texts) text = prefixed.emplace_back(std::string(prefix).append(text));
-  }
-  BatchOptions options;
-  options.encode.add = AddSpecials::yes;
-  if (embedding.truncates()) {
-    options.truncation = BatchOptions::Truncation::keep_start;
-    options.max_tokens = static_cast<size_t>(embedding.most_text_tokens());
-  }
-  std::vector<EncodedText> encoded =
-      encode_batch(tokenizer, texts, options, threads, {embedding.watch().cancel, {}});
-  TokenLists tokens;
-  tokens.reserve(encoded.size());
-  for (EncodedText& text : encoded) tokens.push_back(std::move(text.ids));
-  return tokens;
-}
-
 nanochat_embeddings* embed_texts(const nanochat_model& model, const nanochat_tokenizer* tokenizer,
                                  const TextArray& list, const nanochat_embed_options* options, Form form) {
   const Tokenizer& encoder = *require_handle(tokenizer, "tokenizer").tokenizer;
   const Embedding embedding(model, options, &encoder, form);
-  ThreadPool& threads = model.core->device->threads();
-  return embedding.run(encode_texts(encoder, import_texts(list), embedding, threads));
+  const bool truncate = embedding.truncates();
+  const TextTokens how{embedding.prefix(), truncate, truncate ? embedding.most_text_tokens() : 0};
+  return embedding.run(tokens_of_texts(encoder, import_texts(list), how, model.core->device->threads(),
+                                       embedding.watch().cancel));
 }
 
 std::span<const float> import_values(const nanochat_image& image, size_t index) {

@@ -1,14 +1,10 @@
 #include "capi/encoder_facts.h"
 
-#include "base/error.h"
-#include "base/file.h"
 #include "base/json.h"
 
 namespace nanochat {
 
 namespace {
-
-constexpr uint64_t kMaxConfigBytes = uint64_t{1} << 20;
 
 // The values of nanochat_pooling_values have an order of their own: they were appended.
 int32_t exported_pooling(TextPooling pooling) {
@@ -135,23 +131,6 @@ std::string describe_json(const Encoder& encoder) {
   if (config.text) json["text"] = tower_json(*config.text);
   if (config.vision) json["vision"] = tower_json(*config.vision);
   return write_json(json, 2);
-}
-
-ImagePreprocessConfig image_preprocessing(const std::string& path, const EncoderConfig& config) {
-  ImagePreprocessConfig images;
-  if (!config.vision) return images;
-  const int64_t size = config.vision->image_size;
-  const std::string file = path.empty() ? "" : join_path(path, "preprocessor_config.json");
-  if (file.empty() || !file_exists(file)) {
-    images.shortest_edge = images.crop_width = images.crop_height = size;
-    return images;
-  }
-  images = parse_image_config(parse_json(read_file(file, kMaxConfigBytes), file), file);
-  if (images.crop_width == size && images.crop_height == size) return images;
-  throw Error(Status::config_invalid)
-      .subject(file)
-      .say("{}: makes images of {} x {}, the model takes {} x {}", file, images.crop_width,
-           images.crop_height, size, size);
 }
 
 }  // namespace nanochat

@@ -7,6 +7,7 @@
 #include "capi/encoder_facts.h"
 #include "capi/guard.h"
 #include "capi/model_kind.h"
+#include "encoder/image_settings.h"
 #include "model/directory_source.h"
 
 using namespace nanochat;

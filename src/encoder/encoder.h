@@ -1,8 +1,10 @@
 // A loaded encoder: configuration and weights on a device. Immutable: share it between threads.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -18,6 +20,8 @@ namespace nanochat {
 struct EncoderOptions {
   WeightDtype weight_dtype = WeightDtype::as_stored;  // as a Model's; tables of int8 and fp8 models are bf16
   PoolerWeights pooler = PoolerWeights::absent;       // BERT's, for TextPooling::pooler
+  std::string model_id = {};                          // for messages; "": the directory's name
+  WeightChecks checks = WeightChecks::all;
 };
 
 // What a load will take, known from headers alone. load() takes exactly weight_bytes from the model pool.
@@ -33,6 +37,9 @@ class Encoder {
  public:
   // Headers only; throws what load() would throw before it reads weights.
   static EncoderPlan plan(const std::string& path, const EncoderOptions& options);
+
+  // What the files say of it, checked, without weights; statuses as of plan().
+  static EncoderConfig read_config(const std::string& path, const EncoderOptions& options);
 
   // A directory of Hugging Face or sentence-transformers. All or nothing, with the statuses of Model::load().
   static std::shared_ptr<const Encoder> load(std::shared_ptr<Device> device, const std::string& path,
@@ -52,6 +59,8 @@ class Encoder {
   bool has_pooler() const { return weights_.pooler.matrix.data != nullptr; }
   const Hash128& checksum() const { return checksum_; }  // as Model::checksum()
   double load_seconds() const { return load_seconds_; }
+  // All weights as they lie on the device.
+  std::span<const std::byte> resident() const { return {block_.as<const std::byte>(), block_.bytes()}; }
 
  private:
   friend class EncoderBuilder;  // encoder_load.cc

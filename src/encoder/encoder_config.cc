@@ -201,6 +201,22 @@ void check_encoder_config(const EncoderConfig& config, std::string_view file_nam
   }
 }
 
+int64_t text_width(const EncoderConfig& config, TextPooling pooling) {
+  if (config.head == EncoderHead::sparse) return config.text->vocab_size;
+  const bool has_token_rows =
+      (pooling == TextPooling::as_configured ? config.pooling : pooling) == TextPooling::none;
+  if (has_token_rows) {
+    return config.head == EncoderHead::token_projection ? config.head_width : config.text->n_embd;
+  }
+  if (!config.dense.empty()) return config.dense.back().n_outputs;
+  return config.head == EncoderHead::projection ? config.head_width : config.text->n_embd;
+}
+
+int64_t image_width(const EncoderConfig& config) {
+  if (!config.dense.empty()) return config.dense.back().n_outputs;
+  return config.head == EncoderHead::projection ? config.head_width : config.vision->n_embd;
+}
+
 bool is_encoder_shape(std::string_view name) {
   constexpr std::string_view kNames[] = {"minilm-l6",    "bert-base",       "e5-large",     "splade-base",
                                          "colbert-base", "longformer-base", "codet5p-110m", "clip-vit-l14"};

@@ -108,6 +108,11 @@ bool is_encoder_directory(const std::string& path);
 // The checks that any configuration passes, wherever it comes from. Throws config_invalid.
 void check_encoder_config(const EncoderConfig& config, std::string_view file_name);
 
+// Numbers of a vector: of a text, with pooling none of each of its tokens; of an image. The configuration has
+// such a tower.
+int64_t text_width(const EncoderConfig& config, TextPooling pooling);
+int64_t image_width(const EncoderConfig& config);
+
 // Shapes by name, for synthetic models: "minilm-l6", "bert-base", "e5-large", "splade-base", "colbert-base",
 // "longformer-base", "codet5p-110m", "clip-vit-l14". Throws invalid_argument naming the text.
 EncoderConfig encoder_shape(std::string_view name);

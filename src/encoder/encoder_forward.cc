@@ -85,11 +85,10 @@ float* write_vectors(const Encoder& encoder, const FinishedTexts& done, TextPool
 }  // namespace
 
 int64_t text_width(const Encoder& encoder, const VectorOptions& options) {
-  const TowerConfig& tower = require_text_tower(encoder);
+  require_text_tower(encoder);
   const EncoderConfig& config = encoder.config();
-  if (config.head == EncoderHead::sparse) return tower.vocab_size;
-  if (pooling_of(encoder, options) != TextPooling::none) return vector_width(encoder, tower);
-  return config.head == EncoderHead::token_projection ? config.head_width : tower.n_embd;
+  const bool is_sparse = config.head == EncoderHead::sparse;
+  return text_width(config, is_sparse ? TextPooling::as_configured : pooling_of(encoder, options));
 }
 
 void encode_texts(const Encoder& encoder, std::span<const TextInput> texts, const VectorOptions& options,

@@ -9,12 +9,6 @@ bool wants_unit(const Encoder& encoder, Normalization normalization) {
   return normalization == Normalization::unit;
 }
 
-int64_t vector_width(const Encoder& encoder, const TowerConfig& tower) {
-  const EncoderConfig& config = encoder.config();
-  if (!config.dense.empty()) return config.dense.back().n_outputs;
-  return config.head == EncoderHead::projection ? config.head_width : tower.n_embd;
-}
-
 void normalize_rows(Device& device, float* rows, int64_t n_rows, int64_t width) {
   // Divided by the root of the sum of squares: by that of their mean, and of their number.
   constexpr float kEpsilon = 1e-30F;

@@ -7,7 +7,6 @@
 namespace nanochat {
 
 bool wants_unit(const Encoder& encoder, Normalization normalization);
-int64_t vector_width(const Encoder& encoder, const TowerConfig& tower);  // of a text or an image
 
 // Makes rows of length 1, in place; a row of zeros stays one.
 void normalize_rows(Device& device, float* rows, int64_t n_rows, int64_t width);

@@ -34,7 +34,10 @@ void check_image(const TowerConfig& tower, std::span<const float> pixels, size_t
 
 }  // namespace
 
-int64_t image_width(const Encoder& encoder) { return vector_width(encoder, require_vision_tower(encoder)); }
+int64_t image_width(const Encoder& encoder) {
+  require_vision_tower(encoder);
+  return image_width(encoder.config());
+}
 
 void encode_images(const Encoder& encoder, std::span<const std::span<const float>> images,
                    Normalization normalization, float* output, const Watch& watch) {

@@ -190,7 +190,8 @@ class EncoderBuilder {
     out.block_ = allocate_weights(device->memory(), lay_out(stored, nullptr).n_bytes);
     out.weight_dtype_ = lay_out(stored, out.block_.as()).weight_dtype;
     const std::vector<WeightTarget> targets = list_targets(slots_);
-    const FillRequest request{source.model_id, targets, source.weights, source.bytes_read};
+    const FillRequest request{
+        source.model_id, targets, source.weights, source.bytes_read, "load", options_.checks};
     out.checksum_ = fill_weights(*device, request, watch);
     if (out.config_.text) fill_attention_bias(*device, *out.config_.text, out.weights_.text);
     device->synchronize();
@@ -212,7 +213,7 @@ class EncoderBuilder {
 };
 
 EncoderPlan Encoder::plan(const std::string& path, const EncoderOptions& options) {
-  const std::string model_id = model_id_of(path);
+  const std::string model_id = model_id_of(path, options.model_id);
   const std::atomic<uint64_t> bytes_read{0};
   return told_as_load_failure(path, model_id, bytes_read, [&] {
     const OpenedEncoder opened = open_encoder(path, options);
@@ -226,9 +227,15 @@ EncoderPlan Encoder::plan(const std::string& path, const EncoderOptions& options
   });
 }
 
+EncoderConfig Encoder::read_config(const std::string& path, const EncoderOptions& options) {
+  const std::atomic<uint64_t> bytes_read{0};
+  return told_as_load_failure(path, model_id_of(path, options.model_id), bytes_read,
+                              [&] { return open_encoder(path, options).config; });
+}
+
 std::shared_ptr<const Encoder> Encoder::load(std::shared_ptr<Device> device, const std::string& path,
                                              const EncoderOptions& options, const Watch& watch) {
-  const std::string model_id = model_id_of(path);
+  const std::string model_id = model_id_of(path, options.model_id);
   std::atomic<uint64_t> bytes_read{0};
   return told_as_load_failure(path, model_id, bytes_read, [&] {
     const OpenedEncoder opened = open_encoder(path, options);

@@ -65,6 +65,8 @@ class FuseMoe {
   static FuseMoePlan plan(const FuseMoeConfig& config, const ModelOptions& options);
   static FuseMoePlan plan(const std::string& path, const ModelOptions& options);
 
+  static FuseMoeConfig read_config(const std::string& path, const ModelOptions& options);
+
   // All or nothing, with the statuses of Model::load. The directory is what save() writes.
   static std::shared_ptr<const FuseMoe> load(std::shared_ptr<Device> device, const std::string& path,
                                              const ModelOptions& options, const Watch& watch);
@@ -89,6 +91,8 @@ class FuseMoe {
   WeightDtype weight_dtype() const { return weight_dtype_; }  // of the experts' matrices
   const Hash128& checksum() const { return checksum_; }
   double load_seconds() const { return load_seconds_; }
+  // All weights as they lie on the device.
+  std::span<const std::byte> resident() const { return {block_.as<const std::byte>(), block_.bytes()}; }
   Device& device() const { return *device_; }
 
  private:

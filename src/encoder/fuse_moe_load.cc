@@ -82,7 +82,7 @@ FuseMoePlan FuseMoe::plan(const FuseMoeConfig& config, const ModelOptions& optio
 }
 
 FuseMoePlan FuseMoe::plan(const std::string& path, const ModelOptions& options) {
-  const std::string model_id = model_id_of(path);
+  const std::string model_id = model_id_of(path, options.model_id);
   const std::atomic<uint64_t> bytes_read{0};
   return told_as_load_failure(path, model_id, bytes_read, [&] {
     const OpenedLayer opened(path, model_id);
@@ -93,15 +93,22 @@ FuseMoePlan FuseMoe::plan(const std::string& path, const ModelOptions& options) 
   });
 }
 
+FuseMoeConfig FuseMoe::read_config(const std::string& path, const ModelOptions& options) {
+  const std::string model_id = model_id_of(path, options.model_id);
+  const std::atomic<uint64_t> bytes_read{0};
+  return told_as_load_failure(path, model_id, bytes_read,
+                              [&] { return OpenedLayer(path, model_id).config(); });
+}
+
 std::shared_ptr<const FuseMoe> FuseMoe::load(std::shared_ptr<Device> device, const std::string& path,
                                              const ModelOptions& options, const Watch& watch) {
-  const std::string model_id = model_id_of(path);
+  const std::string model_id = model_id_of(path, options.model_id);
   std::atomic<uint64_t> bytes_read{0};
   return told_as_load_failure(path, model_id, bytes_read, [&] {
     const OpenedLayer opened(path, model_id);
     const DirectorySource source(opened.wanted(), opened.found(), model_id);
     const FuseMoeBuild request{model_id, &opened.config(),     opened.slots(),
-                               &source,  options.weight_dtype, &bytes_read};
+                               &source,  options.weight_dtype, &bytes_read, options.checks};
     return FuseMoeBuilder::build(std::move(device), request, watch);
   });
 }

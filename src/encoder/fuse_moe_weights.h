@@ -65,6 +65,7 @@ struct FuseMoeBuild {
   const WeightSource* source;  // slot i is read as source->read(i, ...)
   WeightDtype weight_dtype;
   std::atomic<uint64_t>* bytes_read;  // grows while the build goes on
+  WeightChecks checks = WeightChecks::all;
 };
 
 class FuseMoeBuilder {

@@ -57,7 +57,10 @@ class DirectorySource final : public WeightSource {
   std::vector<uint64_t> positions_;  // of tensor i, over all files
 };
 
-std::string model_id_of(std::string_view path);
+std::string model_id_of(std::string_view path);  // the directory's name
+inline std::string model_id_of(std::string_view path, const std::string& given) {
+  return given.empty() ? model_id_of(path) : given;
+}
 
 // Throws `error`, or what it is called in the exit-code table: model_file_missing, model_load_failed.
 [[noreturn]] void throw_load_failure(const Error& error, const std::string& path, const std::string& model_id,

@@ -1,14 +1,17 @@
 // A loaded model: configuration, weights on a device, rope tables. Immutable: share it between threads.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "base/cancel.h"
 #include "base/hash.h"
 #include "model/config.h"
+#include "model/tensor_spec.h"
 #include "tensor/device.h"
 #include "tensor/kernels.h"
 
@@ -19,6 +22,8 @@ enum class WeightDtype : int32_t { as_stored = 0, f32 = 1, bf16 = 2, i8 = 3, f8 
 struct ModelOptions {
   // as_stored: f32 stays f32; bf16 and f16 become bf16. i8: matrices become int8, tables bf16.
   WeightDtype weight_dtype = WeightDtype::as_stored;
+  std::string model_id = {};  // for messages; "": the directory's name
+  WeightChecks checks = WeightChecks::all;
 };
 
 // What a load will take, known from headers alone. load() takes exactly weight_bytes from the model pool.
@@ -62,6 +67,9 @@ class Model {
   // Headers only; throws what load() would throw before it reads weights.
   static ModelPlan plan(const std::string& path, const ModelOptions& options);
 
+  // config.json alone, checked; statuses as of plan().
+  static ModelConfig read_config(const std::string& path, const ModelOptions& options);
+
   // All or nothing. Every tensor's name, dtype and shape is checked before a weight is read; every weight is
   // scanned for NaN and infinity while it is packed. Statuses: model_file_missing, model_load_failed (cause:
   // the file's own error), model_validation_failed, model_dimension_mismatch, budget_exceeded, out_of_memory,
@@ -94,6 +102,10 @@ class Model {
   }  // of the tensors' names, dtypes, shapes and stored
      // bytes: a tree of XXH3-128 (model/weights.cc)
   double load_seconds() const { return load_seconds_; }
+  // All weights as they lie on the device.
+  std::span<const std::byte> resident() const {
+    return {blocks_.front().as<const std::byte>(), blocks_.front().bytes()};
+  }
 
  private:
   friend class ModelBuilder;  // model/weights.cc

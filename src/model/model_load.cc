@@ -21,7 +21,7 @@ struct CheckedDirectory {
   FoundTensors found;
 };
 
-ModelConfig read_config(const ModelDirectory& directory) {
+ModelConfig open_config(const ModelDirectory& directory) {
   std::vector<NamedShape> tensors;
   for (std::string& name : directory.names()) {
     const Shape shape = directory.find(name).info->shape;
@@ -51,7 +51,7 @@ void refuse_unknown_tensors(const ModelDirectory& directory, const ModelConfig& 
 // The parts point at each other, so the whole stays where it is.
 std::unique_ptr<const CheckedDirectory> open_directory(const std::string& path, const std::string& model_id) {
   auto opened = std::make_unique<CheckedDirectory>(CheckedDirectory{ModelDirectory(path), {}, {}, {}, {}});
-  opened->config = read_config(opened->directory);
+  opened->config = open_config(opened->directory);
   const bool is_int8 = has_int8_weights(opened->directory.config(), opened->directory.config_path());
   opened->slots = tensor_slots(opened->config);
   for (const TensorSlot& slot : opened->slots) {
@@ -66,7 +66,7 @@ std::unique_ptr<const CheckedDirectory> open_directory(const std::string& path, 
 }  // namespace
 
 ModelPlan Model::plan(const std::string& path, const ModelOptions& options) {
-  const std::string model_id = model_id_of(path);
+  const std::string model_id = model_id_of(path, options.model_id);
   const std::atomic<uint64_t> bytes_read{0};
   return told_as_load_failure(path, model_id, bytes_read, [&] {
     const auto opened = open_directory(path, model_id);
@@ -76,9 +76,15 @@ ModelPlan Model::plan(const std::string& path, const ModelOptions& options) {
   });
 }
 
+ModelConfig Model::read_config(const std::string& path, const ModelOptions& options) {
+  const std::string model_id = model_id_of(path, options.model_id);
+  const std::atomic<uint64_t> bytes_read{0};
+  return told_as_load_failure(path, model_id, bytes_read, [&] { return open_config(ModelDirectory(path)); });
+}
+
 std::shared_ptr<const Model> Model::load(std::shared_ptr<Device> device, const std::string& path,
                                          const ModelOptions& options, const Watch& watch) {
-  const std::string model_id = model_id_of(path);
+  const std::string model_id = model_id_of(path, options.model_id);
   std::atomic<uint64_t> bytes_read{0};
   return told_as_load_failure(path, model_id, bytes_read, [&] {
     const auto opened = open_directory(path, model_id);

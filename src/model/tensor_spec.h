@@ -15,6 +15,10 @@ enum class TensorKind : int32_t {
   scalars,  // fp32, held by the host
 };
 
+// What a filling does with the bytes besides packing them. none: neither a hash nor a look for what is not
+// finite, where that is a pass of its own; for measuring what the checks cost, and nothing else.
+enum class WeightChecks : int32_t { all, none };
+
 struct TensorSpec {
   std::string name;
   Shape shape;  // not empty

@@ -89,7 +89,9 @@ class Filling {
     if (bad_chunk_ != kNone) refuse_not_finite();
     watch_.report(request_.stage, total_bytes_, total_bytes_);
   }
-  Hash128 checksum() const { return combine_hashes(request_, chunks_, hashes_); }
+  Hash128 checksum() const {
+    return is_checked_ ? combine_hashes(request_, chunks_, hashes_) : Hash128{};
+  }
 
  private:
   static constexpr size_t kNone = SIZE_MAX;
@@ -116,7 +118,7 @@ class Filling {
   void fill_chunk(size_t index, std::vector<std::byte>& stored, std::vector<std::byte>& converted) {
     const Chunk& chunk = chunks_[index];
     const auto bytes = request_.source->read(chunk.slot, chunk.first_row, chunk.n_rows, stored);
-    hashes_[index] = hash128(bytes);
+    if (is_checked_) hashes_[index] = hash128(bytes);
     int64_t bad = -1;
     switch (request_.targets[chunk.slot].tensor->kind) {
       case TensorKind::matrix:
@@ -188,7 +190,7 @@ class Filling {
         static_cast<std::byte*>(to.data) + chunk.first_row * row_bytes(*to.tensor, target_dtype);
     if (dtype == target_dtype) {
       device_.copy_to_device(target, bytes.data(), bytes.size());
-      return find_not_finite_value(bytes.data(), dtype, n);
+      return is_checked_ ? find_not_finite_value(bytes.data(), dtype, n) : -1;
     }
     const auto values = staging(scratch, static_cast<size_t>(n * dtype_size(target_dtype)));
     const int64_t bad = convert_values(bytes.data(), dtype, values.data(), target_dtype, n);
@@ -235,6 +237,7 @@ class Filling {
   const FillRequest& request_;
   const Watch& watch_;
   const std::thread::id caller_ = std::this_thread::get_id();
+  const bool is_checked_ = request_.checks == WeightChecks::all;
   std::vector<Chunk> chunks_;
   std::vector<Hash128> hashes_;  // of chunks_[i]
   uint64_t total_bytes_ = 0;

@@ -54,9 +54,11 @@ struct FillRequest {
   const WeightSource* source;         // slot i is targets[i]
   std::atomic<uint64_t>* bytes_read;  // grows while the filling goes on
   const char* stage = "load";         // of its progress
+  WeightChecks checks = WeightChecks::all;
 };
 
-// Fills all targets. Returns the hash of the tensors' names, dtypes, shapes and stored bytes. Throws
+// Fills all targets. Returns the hash of the tensors' names, dtypes, shapes and stored bytes; zero without
+// checks. Throws
 // model_validation_failed (the first value that is not finite), what the source throws, cancelled.
 Hash128 fill_weights(Device& device, const FillRequest& request, const Watch& watch);
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -15,6 +16,7 @@
 #include "encoder/fuse_moe.h"
 #include "encoder/image_preprocess.h"
 #include "encoder/projection.h"
+#include "infer/embed_encoder.h"
 #include "infer/embeddings.h"
 #include "model/model.h"
 #include "tensor/device.h"
@@ -58,8 +60,8 @@ class Component {
 
   const ComponentSpec& spec() const { return spec_; }
   const ComponentPlan& plan() const { return plan_; }
-  const void* address() const { return address_; }  // of its weights on the device; nullptr without weights
-  uint64_t bytes() const { return bytes_; }
+  const void* address() const { return resident_.data(); }  // of its weights on the device, or nullptr
+  uint64_t bytes() const { return bytes_; }  // of the model pool: as planned
   uint64_t locked_bytes() const { return locked_bytes_; }
   const Hash128& checksum() const { return checksum_; }  // of the stored weights
   double load_seconds() const { return load_seconds_; }
@@ -87,10 +89,15 @@ class Component {
 
  private:
   Component() = default;
+  Embeddings embed_tokens(std::span<const std::vector<int32_t>> tokens, const Watch& watch) const;
+  std::vector<float> test_decoder(const Watch& watch) const;
+  std::vector<float> test_images(const Watch& watch) const;
+  std::vector<float> test_fusion(const Watch& watch) const;
+
   ComponentSpec spec_;
   ComponentPlan plan_;
   std::shared_ptr<Device> device_;
-  const void* address_ = nullptr;
+  std::span<const std::byte> resident_;  // its weights on the device
   uint64_t bytes_ = 0, locked_bytes_ = 0;
   Hash128 checksum_;
   double load_seconds_ = 0.0;
@@ -99,6 +106,7 @@ class Component {
   std::shared_ptr<const FuseMoe> fusion_;
   std::shared_ptr<const Tokenizer> tokenizer_;
   ImagePreprocessConfig images_;
+  EncoderEmbedOptions text_options_;  // of an encoder's texts
   std::vector<FusionProjection> projections_;
   std::vector<float> test_input_;  // the reference file's "input"
   std::vector<float> reference_;   // its "output"; empty: none

@@ -17,13 +17,14 @@ struct FleetPlan {
   struct Part {
     std::string id;
     ComponentPlan plan;
+    uint64_t expected_bytes = 0;  // as the manifest states; 0: nothing
   };
   std::vector<Part> parts;   // in order of loading
   uint64_t model_bytes = 0;  // of all: planned = taken
   uint64_t largest_working_bytes = 0;
   uint64_t host_bytes = 0;
   uint64_t budget_bytes = 0, headroom_bytes = 0;
-  uint64_t device_total_bytes = 0, device_available_bytes = 0;
+  uint64_t device_total_bytes = 0, device_available_bytes = 0;  // 0 and the largest number: unknown
 };
 
 FleetPlan plan_fleet(const Registry& registry, const Device& device, const WarmConfig& config);

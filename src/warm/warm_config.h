@@ -31,6 +31,7 @@ struct WarmConfig {
   DeviceRequirements requirements;
   bool lock_memory = true;  // pin weights in host memory where the system's limits allow
   int32_t n_loading = 2;    // components that are loaded at once
+  WeightChecks checks = WeightChecks::all;  // for measuring what they cost; nothing that a user says
 };
 
 // The same where nothing is said: what a caller's options, the environment and a manifest's "config" consist
