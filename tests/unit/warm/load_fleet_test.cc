@@ -352,7 +352,7 @@ TEST(LoadFleet, LeavesNothingWhicheverAllocationFails) {
 
 TEST(LoadFleet, RefusesWhatDoesNotFitIntoTheRuntimesBudget) {
   const SmallFleet files;
-  Loading loading{make_device("", 2, 300'000), {}};
+  Loading loading{make_device("", 2, 100'000), {}};
   EXPECT_EQ(loading.failure_of(files.plan()).status(), Status::budget_exceeded);
 }
 
