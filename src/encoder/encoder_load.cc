@@ -190,8 +190,8 @@ class EncoderBuilder {
     out.block_ = allocate_weights(device->memory(), lay_out(stored, nullptr).n_bytes);
     out.weight_dtype_ = lay_out(stored, out.block_.as()).weight_dtype;
     const std::vector<WeightTarget> targets = list_targets(slots_);
-    const FillRequest request{
-        source.model_id, targets, source.weights, source.bytes_read, "load", options_.checks};
+    const FillRequest request{source.model_id,   targets, source.weights,
+                              source.bytes_read, "load",  options_.checks};
     out.checksum_ = fill_weights(*device, request, watch);
     if (out.config_.text) fill_attention_bias(*device, *out.config_.text, out.weights_.text);
     device->synchronize();

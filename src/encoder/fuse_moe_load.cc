@@ -107,8 +107,8 @@ std::shared_ptr<const FuseMoe> FuseMoe::load(std::shared_ptr<Device> device, con
   return told_as_load_failure(path, model_id, bytes_read, [&] {
     const OpenedLayer opened(path, model_id);
     const DirectorySource source(opened.wanted(), opened.found(), model_id);
-    const FuseMoeBuild request{model_id, &opened.config(),     opened.slots(),
-                               &source,  options.weight_dtype, &bytes_read, options.checks};
+    const FuseMoeBuild request{model_id,    &opened.config(), opened.slots(), &source, options.weight_dtype,
+                               &bytes_read, options.checks};
     return FuseMoeBuilder::build(std::move(device), request, watch);
   });
 }

@@ -50,8 +50,8 @@ std::shared_ptr<const FuseMoe> FuseMoeBuilder::build(std::shared_ptr<Device> dev
   out.block_ = allocate_weights(device->memory(), lay_out(nullptr).n_bytes);
   out.weights_ = lay_out(out.block_.as()).weights;
   const std::vector<WeightTarget> targets = list_targets(request.slots, out.weights_);
-  const FillRequest filling{
-      request.model_id, targets, request.source, request.bytes_read, "load", request.checks};
+  const FillRequest filling{request.model_id,   targets, request.source,
+                            request.bytes_read, "load",  request.checks};
   out.checksum_ = fill_weights(*device, filling, watch);
   device->synchronize();
   out.weight_dtype_ = weight_dtype_of(out.weights_.experts.front().fc1.dtype);

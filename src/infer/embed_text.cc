@@ -21,7 +21,8 @@ std::vector<std::vector<int32_t>> tokens_of_texts(const Tokenizer& tokenizer,
   std::vector<std::string_view> views(texts.begin(), texts.end());
   if (!options.prefix.empty()) {
     prefixed.reserve(texts.size());
-    for (std::string_view& text : views) text = prefixed.emplace_back(std::string(options.prefix).append(text));
+    for (std::string_view& text : views)
+      text = prefixed.emplace_back(std::string(options.prefix).append(text));
   }
   BatchOptions batch;
   batch.encode.add = AddSpecials::yes;

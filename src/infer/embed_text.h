@@ -14,9 +14,9 @@
 namespace nanochat {
 
 struct TextTokens {
-  std::string_view prefix;      // put before each text
-  bool truncate = false;        // texts lose their end, their closing tokens stay; else they keep all
-  int64_t max_tokens = 0;       // to so many, with what the tokenizer puts around a text
+  std::string_view prefix;  // put before each text
+  bool truncate = false;    // texts lose their end, their closing tokens stay; else they keep all
+  int64_t max_tokens = 0;   // to so many, with what the tokenizer puts around a text
 };
 
 // With the tokens that the tokenizer's file puts around a text.

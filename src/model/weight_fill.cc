@@ -89,9 +89,7 @@ class Filling {
     if (bad_chunk_ != kNone) refuse_not_finite();
     watch_.report(request_.stage, total_bytes_, total_bytes_);
   }
-  Hash128 checksum() const {
-    return is_checked_ ? combine_hashes(request_, chunks_, hashes_) : Hash128{};
-  }
+  Hash128 checksum() const { return is_checked_ ? combine_hashes(request_, chunks_, hashes_) : Hash128{}; }
 
  private:
   static constexpr size_t kNone = SIZE_MAX;

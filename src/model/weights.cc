@@ -54,8 +54,8 @@ std::shared_ptr<const Model> ModelBuilder::build(std::shared_ptr<Device> device,
   Block block = allocate_weights(device->memory(), n_bytes);
   WeightLayout layout = lay_out_weights(*request.config, request.slots, stored, request.options, block.as());
   const std::vector<WeightTarget> targets = list_targets(request, layout.weights);
-  const FillRequest fill{request.model_id, targets, request.source, request.bytes_read,
-                         request.stage, request.options.checks};
+  const FillRequest fill{request.model_id,   targets,       request.source,
+                         request.bytes_read, request.stage, request.options.checks};
   const Hash128 checksum = fill_weights(*device, fill, watch);
   fill_rope_tables(*device, *request.config, layout.weights, watch);
   device->synchronize();

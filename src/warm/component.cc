@@ -87,9 +87,9 @@ ComponentPlan plan_fusion(const ComponentSpec& spec, const WarmConfig& config) {
     host_bytes += plan_projection(spec, i, config);
   }
   if (width != model.input_dim) {
-    refuse_spec(spec, "inputs",
-                format_text("its inputs are {} values wide together, the layer takes {}", width,
-                            model.input_dim));
+    refuse_spec(
+        spec, "inputs",
+        format_text("its inputs are {} values wide together, the layer takes {}", width, model.input_dim));
   }
   return {.file_bytes = plan.file_bytes,
           .model_bytes = plan.weight_bytes,

@@ -61,7 +61,7 @@ class Component {
   const ComponentSpec& spec() const { return spec_; }
   const ComponentPlan& plan() const { return plan_; }
   const void* address() const { return resident_.data(); }  // of its weights on the device, or nullptr
-  uint64_t bytes() const { return bytes_; }  // of the model pool: as planned
+  uint64_t bytes() const { return bytes_; }                 // of the model pool: as planned
   uint64_t locked_bytes() const { return locked_bytes_; }
   const Hash128& checksum() const { return checksum_; }  // of the stored weights
   double load_seconds() const { return load_seconds_; }

@@ -83,11 +83,10 @@ void refuse_other_kind(const ComponentSpec& spec, const std::string& folder) {
     is_other = is_fusion || (is_decoder && !is_encoder_directory(folder));
   if (spec.kind == ComponentKind::decoder) is_other = is_fusion || is_encoder_directory(folder);
   if (!is_other) return;
-  const Error reason =
-      Error(Status::format_unsupported)
-          .subject(folder)
-          .say("{} holds a model of type '{}', but the manifest says that it is of kind {}", folder,
-               excerpt(type, 40), component_kind_name(spec.kind));
+  const Error reason = Error(Status::format_unsupported)
+                           .subject(folder)
+                           .say("{} holds a model of type '{}', but the manifest says that it is of kind {}",
+                                folder, excerpt(type, 40), component_kind_name(spec.kind));
   throw_load_failure(reason, folder, spec.id, 0);
 }
 
@@ -110,8 +109,7 @@ FusionInput fusion_input_of(const ComponentSpec& spec, size_t index) {
 
 std::shared_ptr<const Tokenizer> read_tokenizer(const ComponentSpec& spec, const WarmConfig& config) {
   const bool is_named = !spec.tokenizer_path.empty();
-  const std::string given =
-      resolve_path(config.weights_path, is_named ? spec.tokenizer_path : spec.path);
+  const std::string given = resolve_path(config.weights_path, is_named ? spec.tokenizer_path : spec.path);
   return told(spec, given, [&]() -> std::shared_ptr<const Tokenizer> {
     const std::string path = directory_exists(given) ? find_tokenizer_file(given) : given;
     if (!is_named && !file_exists(path)) return nullptr;

@@ -77,9 +77,8 @@ class ComponentLoader {
 
   void set_text_options(const std::string& folder) {
     const std::atomic<uint64_t> bytes_read{0};
-    out_.images_ = told_as_load_failure(folder, out_.spec_.id, bytes_read, [&] {
-      return image_preprocessing(folder, out_.encoder_->config());
-    });
+    out_.images_ = told_as_load_failure(folder, out_.spec_.id, bytes_read,
+                                        [&] { return image_preprocessing(folder, out_.encoder_->config()); });
     EncoderEmbedOptions& options = out_.text_options_;
     options.vectors.pooling = out_.spec_.pooling;
     options.vectors.normalization = out_.spec_.normalization;
@@ -92,8 +91,8 @@ class ComponentLoader {
   void check_checksum() const {
     const std::string& wanted = out_.spec_.checksum;
     if (wanted.empty() || config_.checks == WeightChecks::none || out_.checksum_.hex() == wanted) return;
-    throw validation_failure(
-        out_.spec_, format_text("the checksum of its weights is {}, expected {}", out_.checksum_.hex(), wanted))
+    throw validation_failure(out_.spec_, format_text("the checksum of its weights is {}, expected {}",
+                                                     out_.checksum_.hex(), wanted))
         .field("expected_checksum", wanted)
         .field("actual_checksum", out_.checksum_.hex());
   }
@@ -103,9 +102,8 @@ class ComponentLoader {
     const size_t n = out_.test_input_.size();
     if (n == 0) return;
     const auto refuse = [&](const std::string& expected) {
-      throw validation_failure(out_.spec_,
-                               format_text("{}: tensor 'input' has {} values, expected {}",
-                                           out_.spec_.test.reference, n, expected));
+      throw validation_failure(out_.spec_, format_text("{}: tensor 'input' has {} values, expected {}",
+                                                       out_.spec_.test.reference, n, expected));
     };
     if (out_.fusion_ != nullptr) {
       const auto width = static_cast<size_t>(out_.fusion_->config().input_dim);

@@ -1,4 +1,6 @@
 // What a component answers: vectors of texts, and its test.
+#include "warm/component.h"
+
 #include <algorithm>
 
 #include "base/error.h"
@@ -6,7 +8,6 @@
 #include "infer/embed_computed.h"
 #include "infer/embed_text.h"
 #include "infer/session.h"
-#include "warm/component.h"
 
 namespace nanochat {
 
@@ -15,7 +16,8 @@ namespace {
 using TokenLists = std::vector<std::vector<int32_t>>;
 
 // Where a manifest entry gives no input, so that an answer can be looked at all the same.
-constexpr std::string_view kDefaultText = "test", kDefaultTime = "2026-01-03T12:00:00Z", kDefaultPosition = "0";
+constexpr std::string_view kDefaultText = "test", kDefaultTime = "2026-01-03T12:00:00Z",
+                           kDefaultPosition = "0";
 
 std::vector<int32_t> default_tokens(int64_t vocab_size) {
   std::vector<int32_t> tokens;
@@ -44,7 +46,8 @@ std::vector<float> flat_row(const Embeddings& embeddings) {
   if (embeddings.sparse.empty()) return embeddings.values;
   std::vector<float> row(static_cast<size_t>(embeddings.width));
   const SparseVector& words = embeddings.sparse.front();
-  for (size_t i = 0; i < words.tokens.size(); ++i) row[static_cast<size_t>(words.tokens[i])] = words.weights[i];
+  for (size_t i = 0; i < words.tokens.size(); ++i)
+    row[static_cast<size_t>(words.tokens[i])] = words.weights[i];
   return row;
 }
 

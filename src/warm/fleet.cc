@@ -245,6 +245,7 @@ void Fleet::verify_resident(const Watch& watch) const {
   for (size_t i = 0; i < registry_->size(); ++i) {
     watch.check();
     const ComponentSpec& spec = registry_->spec(i);
+    if (!has_weights(spec.kind)) continue;
     const auto held = component(spec.id);
     ResidentHash& known = resident_hashes_[i];
     const Hash128 now = held->hash_resident();

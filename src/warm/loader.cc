@@ -312,12 +312,8 @@ class FleetLoad {
   void report(size_t index, WarmState state) {
     reported_bytes_[index] = jobs_[index].bytes.load();
     if (!watch_.on_progress) return;
-    LoadProgress progress{registry_.spec(index).id,
-                          state,
-                          reported_bytes_[index],
-                          registry_.plan(index).file_bytes,
-                          0,
-                          total_bytes_};
+    LoadProgress progress{registry_.spec(index).id,         state, reported_bytes_[index],
+                          registry_.plan(index).file_bytes, 0,     total_bytes_};
     for (const LoadJob& job : jobs_) progress.fleet_loaded += job.bytes.load();
     if (watch_.on_progress(progress)) return;
     const std::lock_guard lock(mutex_);
@@ -420,6 +416,7 @@ void load_fleet(Registry& registry, const std::shared_ptr<Device>& device, const
 std::unique_ptr<const Component> load_component(const std::shared_ptr<Device>& device,
                                                 const ComponentSpec& spec, const WarmConfig& config,
                                                 const Watch& watch) {
+  watch.check();
   const uint64_t n_bytes = Component::plan(spec, config).file_bytes;
   LoadJob job;
   std::mutex mutex;

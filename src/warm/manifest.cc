@@ -25,8 +25,8 @@ constexpr int64_t kFusionTestMs = 2000;
 constexpr const char* kSchema = "nanochat.fleet.v1";
 
 constexpr std::array<std::string_view, 7> kKindNames = {
-    "decoder",           "encoder",         "fusion", "temporal_recent", "temporal_periodic",
-    "temporal_positional", "hyperdimensional"};
+    "decoder",         "encoder", "fusion", "temporal_recent", "temporal_periodic", "temporal_positional",
+    "hyperdimensional"};
 
 // Sets of kinds, as bits.
 constexpr unsigned bit(ComponentKind kind) { return 1U << static_cast<unsigned>(kind); }
@@ -43,10 +43,10 @@ struct KeyRule {
 };
 // Keys that not every kind has.
 constexpr KeyRule kComponentKeys[] = {
-    {"path", kWeights},       {"bytes", kWeights},       {"weights", kWeights},
-    {"checksum", kWeights},   {"tokenizer", kTextModel}, {"pooling", kTextModel},
+    {"path", kWeights},        {"bytes", kWeights},       {"weights", kWeights},
+    {"checksum", kWeights},    {"tokenizer", kTextModel}, {"pooling", kTextModel},
     {"normalize", kTextModel}, {"prefix", kTextModel},    {"max_tokens", kTextModel},
-    {"role", kEncoder},       {"inputs", kFusion},       {"reference_time", kRecent}};
+    {"role", kEncoder},        {"inputs", kFusion},       {"reference_time", kRecent}};
 constexpr KeyRule kTestKeys[] = {{"text", kTextModel | kHyperdimensional},
                                  {"tokens", kTextModel},
                                  {"time", kRecent | kPeriodic},
@@ -87,7 +87,8 @@ bool is_id(std::string_view text) {
 
 // An id of a component, the value of a key or an element of a list.
 std::string read_id(ObjectReader& reader, std::string_view key) {
-  const std::string expected = format_text("a text of 1 to {} bytes without control characters", kMostIdBytes);
+  const std::string expected =
+      format_text("a text of 1 to {} bytes without control characters", kMostIdBytes);
   auto id = required(reader, key, expected, reader.text(key));
   if (!is_id(id)) reader.refuse(key, expected);
   return id;
@@ -184,8 +185,7 @@ class ComponentParser {
     if (inputs == nullptr || inputs->empty() || inputs->size() > kMostComponents)
       reader_.refuse("inputs", kExpected);
     for (size_t i = 0; i < inputs->size(); ++i) {
-      ObjectReader part((*inputs)[i], reader_.file_name(),
-                        format_text("{}: inputs[{}]", reader_.place(), i));
+      ObjectReader part((*inputs)[i], reader_.file_name(), format_text("{}: inputs[{}]", reader_.place(), i));
       FusionPart& to = spec_.parts.emplace_back();
       to.component = read_id(part, "component");
       to.width = required(part, "width", "the number of values of its part of the row",
@@ -232,8 +232,8 @@ class ComponentParser {
     const Json* const list = reader.array("tokens");
     if (list == nullptr) return;
     if (reader.has("text")) reader.refuse_with("tokens", "both text and tokens are given, expected one");
-    const std::string expected = format_text("1 to {} whole numbers of 0 to {}", kMostTestTokens,
-                                             std::numeric_limits<int32_t>::max());
+    const std::string expected =
+        format_text("1 to {} whole numbers of 0 to {}", kMostTestTokens, std::numeric_limits<int32_t>::max());
     if (list->empty() || list->size() > kMostTestTokens) reader.refuse("tokens", expected);
     for (const Json& token : *list) {
       const bool is_whole = token.is_number_unsigned() &&

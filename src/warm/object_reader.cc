@@ -96,8 +96,8 @@ std::optional<uint64_t> ObjectReader::unsigned_integer(std::string_view key) {
 std::optional<double> ObjectReader::number(std::string_view key, double smallest, double largest) {
   const Json* const value = take(key);
   if (value == nullptr) return {};
-  const bool is_in_range = value->is_number() && value->get<double>() >= smallest &&
-                           value->get<double>() <= largest;
+  const bool is_in_range =
+      value->is_number() && value->get<double>() >= smallest && value->get<double>() <= largest;
   if (!is_in_range) refuse(key, format_text("a number from {} to {}", smallest, largest));
   return value->get<double>();
 }

@@ -38,10 +38,9 @@ std::string breakdown(const FleetPlan& plan) {
 
 void check_capability(const Device& device, const DeviceRequirements& required) {
   const DeviceFacts facts = device.facts();
-  const bool is_met =
-      facts.capability_major != required.capability_major
-          ? facts.capability_major > required.capability_major
-          : facts.capability_minor >= required.capability_minor;
+  const bool is_met = facts.capability_major != required.capability_major
+                          ? facts.capability_major > required.capability_major
+                          : facts.capability_minor >= required.capability_minor;
   if (is_met) return;
   const std::string actual = format_text("{}.{}", facts.capability_major, facts.capability_minor);
   const std::string wanted = format_text("{}.{}", required.capability_major, required.capability_minor);

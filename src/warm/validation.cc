@@ -59,8 +59,8 @@ struct ComponentCheck {
   void check_finite(const std::vector<float>& output) const {
     for (size_t i = 0; i < output.size(); ++i) {
       if (std::isfinite(output[i])) continue;
-      throw validation_failure(spec, format_text("value {} of {} of its test output is {}", i, output.size(),
-                                                 output[i]))
+      throw validation_failure(
+          spec, format_text("value {} of {} of its test output is {}", i, output.size(), output[i]))
           .field("index", static_cast<uint64_t>(i));
     }
   }
@@ -88,8 +88,8 @@ struct ComponentCheck {
 
   [[noreturn]] void refuse_difference(size_t index, float actual, float expected, size_t n) const {
     throw validation_failure(
-        spec, format_text("value {} of {} of its test output is {}, the reference has {}, tolerance {}", index,
-                          n, actual, expected, spec.test.tolerance))
+        spec, format_text("value {} of {} of its test output is {}, the reference has {}, tolerance {}",
+                          index, n, actual, expected, spec.test.tolerance))
         .field("index", static_cast<uint64_t>(index))
         .field("expected_output", format_text("{}", expected))
         .field("actual_output", format_text("{}", actual))

@@ -152,8 +152,7 @@ WarmSettings read_warm_environment(const char* (*look_up)(const char* name)) {
   read("WARM_MAX_LOAD_TIME_MS",
        [&](auto name, auto text) { settings.max_load_ms = whole_number(name, text, kMost); });
   read("WARM_CUDA_DEVICE_ID", [&](auto name, auto text) {
-    settings.device_id =
-        static_cast<int32_t>(whole_number(name, text, std::numeric_limits<int32_t>::max()));
+    settings.device_id = static_cast<int32_t>(whole_number(name, text, std::numeric_limits<int32_t>::max()));
   });
   read("WARM_QUANTIZATION",
        [&](auto name, auto text) { settings.quantization = parse_quantization(text, name); });

@@ -29,8 +29,8 @@ struct WarmConfig {
   WeightDtype quantization = WeightDtype::bf16;
 
   DeviceRequirements requirements;
-  bool lock_memory = true;  // pin weights in host memory where the system's limits allow
-  int32_t n_loading = 2;    // components that are loaded at once
+  bool lock_memory = true;                  // pin weights in host memory where the system's limits allow
+  int32_t n_loading = 2;                    // components that are loaded at once
   WeightChecks checks = WeightChecks::all;  // for measuring what they cost; nothing that a user says
 };
 

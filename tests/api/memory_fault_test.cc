@@ -2,69 +2,23 @@
 // untouched, nothing leaks, and the handles go on working.
 #include <nanochat.h>
 
-#include <atomic>
 #include <cstdio>
-#include <cstdlib>
 #include <functional>
-#include <new>
 #include <string>
 
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-namespace {
-
-// Counts down over operator new and the runtime's allocator together; the call that reaches zero fails.
-std::atomic<int64_t> countdown{-1};
-std::atomic<int64_t> live_blocks{0};
-
-bool must_fail() {
-  return countdown.load(std::memory_order_relaxed) >= 0 &&
-         countdown.fetch_sub(1, std::memory_order_relaxed) == 0;
-}
-
-void* take(size_t bytes, size_t alignment) {
-  if (must_fail()) return nullptr;
-  void* pointer = nullptr;
-  if (posix_memalign(&pointer, alignment < sizeof(void*) ? sizeof(void*) : alignment, bytes) != 0)
-    return nullptr;
-  live_blocks.fetch_add(1, std::memory_order_relaxed);
-  return pointer;
-}
-
-void give_back(void* pointer) {
-  if (pointer != nullptr) live_blocks.fetch_sub(1, std::memory_order_relaxed);
-  std::free(pointer);
-}
-
-void* allocate(size_t bytes, size_t alignment, void*) { return take(bytes, alignment); }
-void release(void* pointer, size_t, size_t, void*) { give_back(pointer); }
-
-}  // namespace
-
-void* operator new(size_t bytes) {
-  void* pointer = take(bytes, alignof(std::max_align_t));
-  if (pointer == nullptr) throw std::bad_alloc();
-  return pointer;
-}
-void* operator new(size_t bytes, std::align_val_t alignment) {
-  void* pointer = take(bytes, static_cast<size_t>(alignment));
-  if (pointer == nullptr) throw std::bad_alloc();
-  return pointer;
-}
-void* operator new(size_t bytes, const std::nothrow_t&) noexcept {
-  return take(bytes, alignof(std::max_align_t));
-}
-void operator delete(void* pointer) noexcept { give_back(pointer); }
-void operator delete(void* pointer, size_t) noexcept { give_back(pointer); }
-void operator delete(void* pointer, std::align_val_t) noexcept { give_back(pointer); }
-void operator delete(void* pointer, size_t, std::align_val_t) noexcept { give_back(pointer); }
+#include "failing_allocations.h"
 
 namespace {
 
 constexpr const char* kStories = NANOCHAT_TEST_DATA "/models/stories260K";
 constexpr const char* kBert = NANOCHAT_TEST_DATA "/models/encoder_bert_mean";
 constexpr const char* kFusion = NANOCHAT_TEST_DATA "/models/fuse_moe_small";
+
+void* allocate(size_t bytes, size_t alignment, void*) { return take(bytes, alignment); }
+void release(void* pointer, size_t, size_t, void*) { give_back(pointer); }
 
 nanochat_runtime* make_runtime() {
   nanochat_runtime_options options = NANOCHAT_RUNTIME_OPTIONS_INIT;

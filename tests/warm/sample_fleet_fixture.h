@@ -66,8 +66,8 @@ class FleetCopy {
 };
 
 inline std::shared_ptr<Fleet> open_fleet(const std::string& manifest,
-                                         std::shared_ptr<Device> device = make_device()) {
-  WarmSettings settings;
+                                         std::shared_ptr<Device> device = make_device(),
+                                         WarmSettings settings = {}) {
   settings.dump_path = "";
   return Fleet::open(std::move(device), manifest, settings);
 }

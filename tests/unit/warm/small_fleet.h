@@ -124,8 +124,7 @@ class SmallFleet {
     std::filesystem::permissions(folder_.file(id), std::filesystem::perms::owner_all);
   }
 
-  void add_encoder(const std::string& id, const std::string& name, const std::string& tensor,
-                   int64_t width) {
+  void add_encoder(const std::string& id, const std::string& name, const std::string& tensor, int64_t width) {
     copy_model(id, "encoder_" + name);
     const Expected expected(name);
     const TextInput text = expected.texts()[0];
