@@ -84,7 +84,8 @@ void FleetProgress::update(const nanochat_warm_progress& at) {
     next_ = now + kInterval;
     return draw(at);
   }
-  if (!has_changed) return;
+  const bool is_over = at.state == NANOCHAT_WARM_STATE_WARM || at.state == NANOCHAT_WARM_STATE_FAILED;
+  if (!has_changed || !is_over) return;
   const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(now - row.began).count();
   char text[192];
   std::snprintf(text, sizeof text, "%s: %s, %.1f MB, %lld ms\n", printable(row.id).c_str(),

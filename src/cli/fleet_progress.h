@@ -1,4 +1,5 @@
-// How far a fleet has come, on stderr: a bar for each component on a terminal, else a line for each change.
+// How far a fleet has come, on stderr: a bar for each component on a terminal, else a line for each that is
+// done.
 #pragma once
 
 #include <nanochat.h>

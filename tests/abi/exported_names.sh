@@ -27,7 +27,7 @@ esac
 
 # Sanitizers insert calls of their own.
 grep -q 'NANOCHAT_SANITIZE:STRING=..*' "$build_dir/CMakeCache.txt" && exit 0
-find "$build_dir/CMakeFiles/nanochat_objects.dir" "$build_dir/CMakeFiles/nanochat_capi.dir" -name '*.o' >"$work/objects"
+find "$build_dir"/CMakeFiles/nanochat_{device,engine,capi}.dir -name '*.o' >"$work/objects"
 [ -s "$work/objects" ] || { echo "no objects found below $build_dir" >&2; exit 1; }
 if xargs "${NM:-nm}" -A --undefined-only <"$work/objects" |
   grep -E ' U (abort|exit|_exit|_Exit|quick_exit|printf|fprintf|vprintf|vfprintf|puts|fputs|putchar|perror|stdout|stderr|__printf_chk|__fprintf_chk|__assert_fail|_ZSt4cout|_ZSt4cerr|_ZSt4clog)$'; then

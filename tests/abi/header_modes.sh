@@ -14,7 +14,9 @@ nanochat_model_options d = NANOCHAT_MODEL_OPTIONS_INIT;
 nanochat_session_options e = NANOCHAT_SESSION_OPTIONS_INIT;
 nanochat_generation_options f = NANOCHAT_GENERATION_OPTIONS_INIT;
 nanochat_generation_event g = NANOCHAT_GENERATION_EVENT_INIT;
-nanochat_embed_options h = NANOCHAT_EMBED_OPTIONS_INIT;'
+nanochat_embed_options h = NANOCHAT_EMBED_OPTIONS_INIT;
+nanochat_warm_options i = NANOCHAT_WARM_OPTIONS_INIT;
+nanochat_replace_options j = NANOCHAT_REPLACE_OPTIONS_INIT;'
 count=0
 for compiler in $compilers_c; do
   for mode in c99 c11 c17 c2x; do
