@@ -78,18 +78,10 @@ void ComponentLoader::load_weights(const Watch& watch) {
   }
 }
 
-// What was planned is what was promised to fit.
 template <class M>
 void ComponentLoader::keep(const M& model) {
   out_.resident_ = model.resident();
   out_.checksum_ = model.checksum();
-  if (model.plan().weight_bytes == out_.plan_.model_bytes) return;
-  const std::string folder = weights_folder(out_.spec_, config_);
-  const Error changed = Error(Status::format_invalid)
-                            .subject(folder)
-                            .say("{}: its weights take {} bytes, {} were planned: the files have changed",
-                                 folder, model.plan().weight_bytes, out_.plan_.model_bytes);
-  throw_load_failure(changed, folder, out_.spec_.id, model.plan().file_bytes);
 }
 
 void ComponentLoader::set_text_options(const std::string& folder) {

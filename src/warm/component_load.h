@@ -19,6 +19,7 @@ class ComponentLoader {
   // Headers and small files: what is quickly found missing or broken is found before gigabytes are read. On
   // the calling thread alone.
   void prepare();
+  const ComponentPlan& plan() const { return out_.plan_; }  // after that
 
   // Weights, by the threads of the device. Once.
   std::unique_ptr<const Component> load(std::atomic<uint64_t>& bytes_loaded, const Watch& watch);

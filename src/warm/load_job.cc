@@ -36,6 +36,18 @@ class Turn {
       .say("Load timeout for {}: not loaded and validated within {} ms", spec.id, config.max_load_ms);
 }
 
+void refuse_changed(const ComponentSpec& spec, uint64_t planned, uint64_t actual) {
+  if (planned == actual) return;
+  const std::string reason = format_text(
+      "its weights take {} bytes, {} were planned: its files have changed meanwhile", actual, planned);
+  throw Error(Status::model_load_failed)
+      .subject(spec.id)
+      .field("model_id", spec.id)
+      .field("reason", reason)
+      .hint("open the fleet again")
+      .say("Model load failed for {}: {}", spec.id, reason);
+}
+
 }  // namespace
 
 int64_t LoadJob::now_ns() {
@@ -60,6 +72,7 @@ std::unique_ptr<const Component> run_load_job(LoadJob& job, std::mutex& turns, c
   try {
     ComponentLoader loader(order.device, order.spec, order.config);
     loader.prepare();
+    refuse_changed(order.spec, order.plan.model_bytes, loader.plan().model_bytes);
     const Turn turn(turns, job);
     const auto on_progress = [&](const Progress& progress) { return stages.on_bytes(progress.done); };
     auto component = loader.load(job.bytes, {&job.cancel, on_progress});
@@ -98,7 +111,7 @@ std::unique_ptr<const Component> load_component(const std::shared_ptr<Device>& d
                                                 const ComponentSpec& spec, const WarmConfig& config,
                                                 const Watch& watch) {
   watch.check();
-  const uint64_t n_bytes = Component::plan(spec, config).file_bytes;
+  const ComponentPlan plan = Component::plan(spec, config);
   LoadJob job;
   std::mutex turn, mutex;
   std::condition_variable ended;
@@ -111,7 +124,7 @@ std::unique_ptr<const Component> load_component(const std::shared_ptr<Device>& d
     const SignalsBlocked signals_blocked;
     thread = std::thread([&] {
       try {
-        component = run_load_job(job, turn, {device, spec, config}, stages);
+        component = run_load_job(job, turn, {device, spec, config, plan}, stages);
       } catch (...) {
         failure = std::current_exception();
       }
@@ -130,7 +143,7 @@ std::unique_ptr<const Component> load_component(const std::shared_ptr<Device>& d
   while (!has_just_ended()) {
     job.stop_if_late(config);
     try {
-      if (own_failure == nullptr) watch.report("load", job.bytes.load(), n_bytes);
+      if (own_failure == nullptr) watch.report("load", job.bytes.load(), plan.file_bytes);
     } catch (...) {
       own_failure = std::current_exception();
       job.cancel.request();

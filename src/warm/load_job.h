@@ -52,6 +52,7 @@ struct LoadOrder {
   const std::shared_ptr<Device>& device;
   const ComponentSpec& spec;
   const WarmConfig& config;
+  const ComponentPlan& plan;  // what was promised to fit
 };
 
 // Loads and validates, on the calling thread. `turns` is held while weights are read and the test is run: a

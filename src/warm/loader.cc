@@ -103,9 +103,8 @@ class FleetLoad {
   }
 
   bool may_begin(size_t index) const {
-    return std::ranges::all_of(registry_.spec(index).depends_on, [&](const std::string& id) {
-      return is_warm_[registry_.find(id)];
-    });
+    return std::ranges::all_of(registry_.spec(index).depends_on,
+                               [&](const std::string& id) { return is_warm_[registry_.find(id)]; });
   }
 
   void load(size_t index) {
@@ -123,7 +122,7 @@ class FleetLoad {
         },
         [&](const TestResult& result) { registry_.record_test(index, result.latency_us, ""); }};
     const ComponentSpec& spec = registry_.spec(index);
-    auto component = run_load_job(job, turns_, {device_, spec, config_}, stages);
+    auto component = run_load_job(job, turns_, {device_, spec, config_, registry_.plan(index)}, stages);
     device_->log().write(LogLevel::info, "component {}: {} bytes in memory, loaded in {} s", spec.id,
                          component->bytes(), component->load_seconds());
     registry_.mark_warm(index, std::move(component));
