@@ -1,6 +1,8 @@
 // How fast a fleet becomes warm and tells its health. One JSON line per figure; medians of runs in turns.
 //
-//   bench_warm_bench DIR      a fleet of 1 GiB is written into DIR unless it is there
+//   bench_warm_bench DIR [CASE]   a fleet of 1 GiB is written into DIR unless it is there; CASE: first,
+//   requests,
+//                                 health or load; without it all
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -77,11 +79,12 @@ std::string write_large_fleet(const std::string& folder) {
   Json components = Json::array({});
   const auto add = [&](const char* id, int64_t width, int64_t n_layer) {
     write_random_encoder(join_path(folder, id), bert(width, n_layer), 1, {});
-    components.push_back({{"id", id},
-                          {"kind", "encoder"},
-                          {"path", id},
-                          {"weights", "fp32"},
-                          {"test", {{"tokens", std::vector<int64_t>{101, 2023, 2003, 102}}, {"max_ms", 60000}}}});
+    components.push_back(
+        {{"id", id},
+         {"kind", "encoder"},
+         {"path", id},
+         {"weights", "fp32"},
+         {"test", {{"tokens", std::vector<int64_t>{101, 2023, 2003, 102}}, {"max_ms", 60000}}}});
   };
   add("first", 768, 12);
   add("second", 768, 12);
@@ -93,8 +96,11 @@ std::string write_large_fleet(const std::string& folder) {
   return manifest;
 }
 
-// What loading is held against: the same files read once into small buffers by as many threads.
-double read_all(const std::vector<std::string>& paths) {
+// What loading is held against: the same files read once by as many threads, into small buffers or into fresh
+// memory of their own size, as a load must.
+enum class Into { buffers, fresh_memory };
+
+double read_all(const std::vector<std::string>& paths, Into into) {
   constexpr size_t kPiece = size_t{1} << 20;
   struct Piece {
     int descriptor;
@@ -109,11 +115,15 @@ double read_all(const std::vector<std::string>& paths) {
       pieces.push_back({descriptor, static_cast<off_t>(at)});
     }
   }
+  const auto memory = make_host_memory();
+  const size_t n_bytes = pieces.size() * kPiece;
+  void* const all = into == Into::fresh_memory ? memory->allocate(n_bytes, size_t{2} << 20) : nullptr;
   std::atomic<size_t> next{0};
   const auto work = [&] {
     std::vector<std::byte> buffer(kPiece);
     for (size_t i = next.fetch_add(1); i < pieces.size(); i = next.fetch_add(1)) {
-      if (::pread(pieces[i].descriptor, buffer.data(), kPiece, pieces[i].offset) < 0) std::abort();
+      std::byte* const target = all == nullptr ? buffer.data() : static_cast<std::byte*>(all) + i * kPiece;
+      if (::pread(pieces[i].descriptor, target, kPiece, pieces[i].offset) < 0) std::abort();
     }
   };
   const double seconds = seconds_of([&] {
@@ -122,16 +132,22 @@ double read_all(const std::vector<std::string>& paths) {
     work();
     for (std::thread& thread : threads) thread.join();
   });
+  if (all != nullptr) memory->free(all, n_bytes, size_t{2} << 20);
   for (const int descriptor : descriptors) ::close(descriptor);
   return seconds;
 }
 
-double warm_once(const std::string& manifest, WeightChecks checks) {
+struct Checked {
+  WeightChecks weights;
+  bool test_inference;
+};
+
+double warm_once(const std::string& manifest, const Checked& checked) {
   const auto device = make_device();
   const auto fleet = Fleet::open(device, manifest, {});
   WarmConfig config = fleet->config();
-  config.checks = checks;
-  config.test_inference = checks == WeightChecks::all;
+  config.checks = checked.weights;
+  config.test_inference = checked.test_inference;
   std::vector<RegistryItem> items;
   for (size_t i = 0; i < fleet->registry().size(); ++i) {
     items.push_back({fleet->registry().spec(i), fleet->registry().plan(i)});
@@ -148,18 +164,25 @@ void bench_load(const std::string& folder) {
     files.push_back(join_path(join_path(folder, part.id), "model.safetensors"));
   uint64_t n_bytes = 0;
   for (const std::string& file : files) n_bytes += std::filesystem::file_size(file);
-  std::vector<double> read, checked, bare;
+  std::vector<double> read, fresh, all, hashed, bare;
   for (int i = 0; i < kRuns; ++i) {
-    read.push_back(read_all(files));
-    checked.push_back(warm_once(manifest, WeightChecks::all));
-    bare.push_back(warm_once(manifest, WeightChecks::none));
+    read.push_back(read_all(files, Into::buffers));
+    fresh.push_back(read_all(files, Into::fresh_memory));
+    all.push_back(warm_once(manifest, {WeightChecks::all, true}));
+    hashed.push_back(warm_once(manifest, {WeightChecks::all, false}));
+    bare.push_back(warm_once(manifest, {WeightChecks::none, false}));
   }
-  const auto bytes = static_cast<double>(n_bytes);
+  const auto speed = [&](const std::vector<double>& seconds) {
+    return static_cast<double>(n_bytes) / median(seconds) / 1e9;
+  };
   std::printf(
-      "{\"case\": \"load\", \"bytes\": %.0f, \"read_gb_s\": %.2f, \"load_gb_s\": %.2f, \"bare_gb_s\": %.2f, "
-      "\"share_of_read\": %.2f, \"checks_cost\": %.3f}\n",
-      bytes, bytes / median(read) / 1e9, bytes / median(checked) / 1e9, bytes / median(bare) / 1e9,
-      median(read) / median(checked), median(checked) / median(bare) - 1);
+      "{\"case\": \"load\", \"bytes\": %llu, \"read_gb_s\": %.2f, \"read_into_fresh_memory_gb_s\": %.2f, "
+      "\"warm_gb_s\": %.2f, \"without_test_gb_s\": %.2f, \"without_checks_gb_s\": %.2f, \"share_of_read\": "
+      "%.2f, "
+      "\"share_of_fresh\": %.2f, \"checks_cost\": %.3f, \"test_cost\": %.3f}\n",
+      static_cast<unsigned long long>(n_bytes), speed(read), speed(fresh), speed(all), speed(hashed),
+      speed(bare), median(read) / median(all), median(fresh) / median(all), median(hashed) / median(bare) - 1,
+      median(all) / median(hashed) - 1);
 }
 
 void ask(const Fleet& fleet) {
@@ -239,16 +262,18 @@ void bench_requests(const std::string& folder) {
 }  // namespace
 
 int main(int n, char** arguments) {
-  if (n != 2) {
-    std::fputs("usage: bench_warm_bench DIR\n", stderr);
+  if (n != 2 && n != 3) {
+    std::fputs("usage: bench_warm_bench DIR [first|requests|health|load]\n", stderr);
     return 2;
   }
+  const std::string only = n == 3 ? arguments[2] : "";
+  const auto is_wanted = [&](const char* name) { return only.empty() || only == name; };
   try {
     const std::string folder = arguments[1], sample = join_path(folder, "sample");
-    bench_first_request(sample);
-    bench_requests(sample);
-    bench_health(sample);
-    bench_load(folder);
+    if (is_wanted("first")) bench_first_request(sample);
+    if (is_wanted("requests")) bench_requests(sample);
+    if (is_wanted("health")) bench_health(sample);
+    if (is_wanted("load")) bench_load(folder);
     return 0;
   } catch (const Error& error) {
     std::fprintf(stderr, "%s\n", error.what());
