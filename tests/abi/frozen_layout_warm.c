@@ -1,0 +1,113 @@
+/* Warm loading, health and diagnostics as the release that introduced them had them. Lines are appended, never edited. */
+#include <stddef.h>
+
+#include "nanochat.h"
+
+#define CONSTANT(name, value) _Static_assert((name) == (value), #name)
+#define OFFSET(type, field, value) _Static_assert(offsetof(type, field) == (value), #type "." #field)
+#define AT_LEAST(type, value) _Static_assert(sizeof(type) >= (value), #type)
+
+/* 0.1 */
+OFFSET(nanochat_warm_progress, struct_size, 0);
+OFFSET(nanochat_warm_progress, id, 8);
+OFFSET(nanochat_warm_progress, bytes_loaded, 16);
+OFFSET(nanochat_warm_progress, total_bytes, 24);
+OFFSET(nanochat_warm_progress, fleet_loaded, 32);
+OFFSET(nanochat_warm_progress, fleet_total, 40);
+OFFSET(nanochat_warm_progress, state, 48);
+OFFSET(nanochat_warm_progress, reserved, 52);
+AT_LEAST(nanochat_warm_progress, 56);
+OFFSET(nanochat_warm_options, struct_size, 0);
+OFFSET(nanochat_warm_options, vram_budget_bytes, 8);
+OFFSET(nanochat_warm_options, vram_headroom_bytes, 16);
+OFFSET(nanochat_warm_options, model_weights_path, 24);
+OFFSET(nanochat_warm_options, diagnostic_dump_path, 32);
+OFFSET(nanochat_warm_options, max_load_time_per_model_ms, 40);
+OFFSET(nanochat_warm_options, device_id, 48);
+OFFSET(nanochat_warm_options, test_inference, 52);
+OFFSET(nanochat_warm_options, quantization, 56);
+OFFSET(nanochat_warm_options, lock_memory, 60);
+OFFSET(nanochat_warm_options, parallel_loads, 64);
+OFFSET(nanochat_warm_options, min_capability, 68);
+OFFSET(nanochat_warm_options, min_total_memory_bytes, 72);
+OFFSET(nanochat_warm_options, progress, 80);
+OFFSET(nanochat_warm_options, progress_user_data, 88);
+OFFSET(nanochat_warm_options, cancel, 96);
+OFFSET(nanochat_warm_options, on_dump, 104);
+OFFSET(nanochat_warm_options, dump_user_data, 112);
+AT_LEAST(nanochat_warm_options, 120);
+OFFSET(nanochat_component_info, struct_size, 0);
+OFFSET(nanochat_component_info, id, 8);
+OFFSET(nanochat_component_info, address, 16);
+OFFSET(nanochat_component_info, bytes, 24);
+OFFSET(nanochat_component_info, locked_bytes, 32);
+OFFSET(nanochat_component_info, planned_bytes, 40);
+OFFSET(nanochat_component_info, bytes_loaded, 48);
+OFFSET(nanochat_component_info, file_bytes, 56);
+OFFSET(nanochat_component_info, dimension, 64);
+OFFSET(nanochat_component_info, load_ms, 72);
+OFFSET(nanochat_component_info, last_latency_us, 80);
+OFFSET(nanochat_component_info, kind, 88);
+OFFSET(nanochat_component_info, state, 92);
+OFFSET(nanochat_component_info, progress_percent, 96);
+OFFSET(nanochat_component_info, test_passed, 100);
+OFFSET(nanochat_component_info, error, 104);
+OFFSET(nanochat_component_info, reserved, 108);
+OFFSET(nanochat_component_info, checksum, 112);
+AT_LEAST(nanochat_component_info, 152);
+OFFSET(nanochat_replace_options, struct_size, 0);
+OFFSET(nanochat_replace_options, path, 8);
+OFFSET(nanochat_replace_options, reference, 16);
+OFFSET(nanochat_replace_options, checksum, 24);
+OFFSET(nanochat_replace_options, drain_ms, 32);
+OFFSET(nanochat_replace_options, progress, 40);
+OFFSET(nanochat_replace_options, progress_user_data, 48);
+OFFSET(nanochat_replace_options, cancel, 56);
+AT_LEAST(nanochat_replace_options, 64);
+OFFSET(nanochat_component_health, struct_size, 0);
+OFFSET(nanochat_component_health, id, 8);
+OFFSET(nanochat_component_health, status, 16);
+OFFSET(nanochat_component_health, message, 24);
+OFFSET(nanochat_component_health, checksum, 32);
+OFFSET(nanochat_component_health, address, 40);
+OFFSET(nanochat_component_health, allocation_bytes, 48);
+OFFSET(nanochat_component_health, locked_bytes, 56);
+OFFSET(nanochat_component_health, expected_bytes, 64);
+OFFSET(nanochat_component_health, bytes_loaded, 72);
+OFFSET(nanochat_component_health, dimension, 80);
+OFFSET(nanochat_component_health, load_ms, 88);
+OFFSET(nanochat_component_health, last_latency_us, 96);
+OFFSET(nanochat_component_health, kind, 104);
+OFFSET(nanochat_component_health, state, 108);
+OFFSET(nanochat_component_health, progress_percent, 112);
+OFFSET(nanochat_component_health, is_resident, 116);
+OFFSET(nanochat_component_health, test_passed, 120);
+OFFSET(nanochat_component_health, error, 124);
+AT_LEAST(nanochat_component_health, 128);
+CONSTANT(NANOCHAT_COMPONENT_DECODER, 0);
+CONSTANT(NANOCHAT_COMPONENT_ENCODER, 1);
+CONSTANT(NANOCHAT_COMPONENT_FUSION, 2);
+CONSTANT(NANOCHAT_COMPONENT_TEMPORAL_RECENT, 3);
+CONSTANT(NANOCHAT_COMPONENT_TEMPORAL_PERIODIC, 4);
+CONSTANT(NANOCHAT_COMPONENT_TEMPORAL_POSITIONAL, 5);
+CONSTANT(NANOCHAT_COMPONENT_HYPERDIMENSIONAL, 6);
+CONSTANT(NANOCHAT_WARM_STATE_PENDING, 0);
+CONSTANT(NANOCHAT_WARM_STATE_LOADING, 1);
+CONSTANT(NANOCHAT_WARM_STATE_VALIDATING, 2);
+CONSTANT(NANOCHAT_WARM_STATE_WARM, 3);
+CONSTANT(NANOCHAT_WARM_STATE_FAILED, 4);
+CONSTANT(NANOCHAT_WARM_QUANTIZATION_DEFAULT, 0);
+CONSTANT(NANOCHAT_WARM_QUANTIZATION_FP32, 1);
+CONSTANT(NANOCHAT_WARM_QUANTIZATION_FP16, 2);
+CONSTANT(NANOCHAT_WARM_QUANTIZATION_FP8, 3);
+CONSTANT(NANOCHAT_WARM_QUANTIZATION_INT8, 4);
+CONSTANT(NANOCHAT_SWITCH_DEFAULT, 0);
+CONSTANT(NANOCHAT_SWITCH_ON, 1);
+CONSTANT(NANOCHAT_SWITCH_OFF, 2);
+CONSTANT(NANOCHAT_HEALTH_NOT_INITIALIZED, 0);
+CONSTANT(NANOCHAT_HEALTH_LOADING, 1);
+CONSTANT(NANOCHAT_HEALTH_HEALTHY, 2);
+CONSTANT(NANOCHAT_HEALTH_DEGRADED, 3);
+CONSTANT(NANOCHAT_HEALTH_UNHEALTHY, 4);
+CONSTANT(NANOCHAT_WARM_NO_HEADROOM, UINT64_MAX);
+CONSTANT(NANOCHAT_WARM_NO_MINIMUM, -1);
