@@ -25,6 +25,7 @@ nanochat_glob_rooms(engine_sources ${NANOCHAT_ENGINE_ROOMS})
 # src/kernels/simd/isa_<name>.cc includes every simd/<stem>.inc and is compiled with that ISA's flags only.
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
   set(nanochat_isas avx2 avx512 avx512_bf16)
+  set_source_files_properties(${PROJECT_SOURCE_DIR}/src/base/hash_avx2.cc PROPERTIES COMPILE_OPTIONS "-mavx2;-O3")
   set(nanochat_isa_flags_avx2 -mavx2 -mfma -mf16c -mbmi2)
   set(nanochat_isa_flags_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c -mbmi2
     -mprefer-vector-width=512)

@@ -1,5 +1,7 @@
 #include "base/hash.h"
 
+#include "base/hash_avx2.h"
+
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
@@ -19,6 +21,14 @@ uint64_t hash64(std::span<const std::byte> bytes, uint64_t seed) {
 }
 
 Hash128 hash128(std::span<const std::byte> bytes) {
+#ifdef __x86_64__
+  static const bool has_avx2 = __builtin_cpu_supports("avx2") != 0;
+  if (has_avx2) {
+    Hash128 hash;
+    hash128_avx2(bytes.data(), bytes.size(), &hash.low, &hash.high);
+    return hash;
+  }
+#endif
   const XXH128_hash_t hash = XXH3_128bits(bytes.data(), bytes.size());
   return {hash.low64, hash.high64};
 }

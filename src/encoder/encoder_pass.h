@@ -55,6 +55,7 @@ class TowerPass {
   std::vector<SequenceRows> rows_of(std::span<const InputRows> group) const;
   void feed_forward(const EncoderLayer& layer, const float* x);
   void add_to_stream(const EncoderLinear& linear, const float* rows, int64_t ld);
+  AttentionShape open_shape() const;
   AttentionShape shape_of(size_t layer) const;
 
   const EncoderWeights& all_weights_;

@@ -9,33 +9,24 @@ constexpr int64_t kPanel = PackedMatrix::kPanel;
 constexpr int64_t kStackBytes = 16 * 1024;  // x of a decode step is rounded without an allocation
 constexpr int64_t kStreamPieceBytes = 128 * 1024;
 constexpr int64_t kRowsOfOneStream = 12;  // below, a panel is worth its bytes; above, its arithmetic
-constexpr int64_t kUnitsPerThread = 8;
-constexpr int64_t kTileRows = 6;  // of all bodies: a group of rows is not to end inside a tile
+constexpr int64_t kTileRows = 6;          // of all bodies: rows are cut between tiles
+constexpr int64_t kRowsOfUnit = 8 * kTileRows;
 
-// How y is cut: units of one panel by `rows` rows, the row groups of a panel next to each other.
-struct Grid {
-  int64_t n_panels, n_groups, rows;
-};
-
-// Panels alone where there are enough; else the rows are cut too. Performance only: the bits are the same.
-Grid grid_of(int64_t n_panels, int64_t m, int64_t n_threads) {
-  const int64_t wanted = n_threads == 1 ? 1 : n_threads * kUnitsPerThread;
-  const int64_t most = std::max<int64_t>(1, m / (2 * kRowsOfOneStream));
-  const int64_t groups = std::clamp<int64_t>((wanted + n_panels - 1) / n_panels, 1, most);
-  const int64_t rows = ((m + groups - 1) / groups + kTileRows - 1) / kTileRows * kTileRows;
-  return {n_panels, (m + rows - 1) / rows, rows};
-}
-
+// y in units of one panel by some rows, those of a panel next to each other, so that a thread's share may end
+// within a panel.
 void run(Device& device, const LinearTask& task, int64_t m) {
   const SimdBodies& bodies = bodies_of(device);
-  const Grid grid = grid_of((task.n + kPanel - 1) / kPanel, m, device.threads().n_threads());
+  const int64_t n_panels = (task.n + kPanel - 1) / kPanel;
   const int64_t panel_bytes = PackedMatrix::panel_bytes(task.dtype, task.k);
-  const int64_t cost = grid.n_panels * panel_bytes * ((m + kRowsOfOneStream - 1) / kRowsOfOneStream);
+  const int64_t cost = n_panels * panel_bytes * ((m + kRowsOfOneStream - 1) / kRowsOfOneStream);
   const int64_t grain = m > kRowsOfOneStream ? 1 : rows_per_piece(panel_bytes, kStreamPieceBytes);
-  split_work(device, grid.n_panels * grid.n_groups, grain, cost, [&](int64_t begin, int64_t end) {
-    for (int64_t unit = begin; unit < end; ++unit) {
-      const int64_t first_row = unit % grid.n_groups * grid.rows;
-      bodies.linear(task, unit / grid.n_groups, first_row, std::min(m, first_row + grid.rows));
+  const int64_t n_units = (m + kRowsOfUnit - 1) / kRowsOfUnit;  // of a panel
+  split_work(device, n_panels * n_units, grain, cost, [&](int64_t unit, int64_t end) {
+    while (unit < end) {
+      const int64_t panel = unit / n_units, first = unit % n_units;
+      const int64_t last = std::min(n_units, first + end - unit);
+      bodies.linear(task, panel, first * kRowsOfUnit, std::min(m, last * kRowsOfUnit));
+      unit += last - first;
     }
   });
 }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstdint>
 
 #include "tensor/device.h"
@@ -12,16 +13,47 @@ namespace nanochat {
 // Waking a worker costs as much as moving this many bytes; below it the caller works alone.
 constexpr int64_t kBytesWorthAThread = 256 * 1024;
 
-// Runs body(begin, end) over [0, n), in pieces of at least `grain`. `bytes` is what the whole moves, or an
-// equivalent of its arithmetic. Results must not depend on how [0, n) is cut.
+// Where pieces end that get shorter and shorter: each takes a share of what the ones before have left, so
+// that all threads finish together, whoever was late.
+class ShrinkingPieces {
+ public:
+  static constexpr int64_t kPiecesPerThread = 8;
+
+  ShrinkingPieces(int64_t n, int64_t grain, int64_t n_threads)
+      : n_(n),
+        grain_(grain),
+        n_grains_((n + grain - 1) / grain),
+        n_pieces_(std::min(n_grains_, n_threads * kPiecesPerThread)),
+        left_(1.0 - 0.5 / static_cast<double>(n_threads)),
+        whole_(1.0 - std::pow(left_, static_cast<double>(n_pieces_))) {}
+
+  int64_t count() const { return n_pieces_; }
+  int64_t begin(int64_t piece) const {
+    if (piece == n_pieces_) return n_;
+    const double done = (1.0 - std::pow(left_, static_cast<double>(piece))) / whole_;
+    return std::min(n_, static_cast<int64_t>(done * static_cast<double>(n_grains_) + 0.5) * grain_);
+  }
+
+ private:
+  int64_t n_, grain_, n_grains_, n_pieces_;
+  double left_, whole_;  // shares of [0, n)
+};
+
+// Runs body(begin, end) over [0, n), in pieces of multiples of `grain`. `bytes` is what the whole moves, or
+// an equivalent of its arithmetic. Results must not depend on how [0, n) is cut.
 template <class Body>
 void split_work(Device& device, int64_t n, int64_t grain, int64_t bytes, Body&& body) {
   if (n <= 0) return;
-  if (bytes < kBytesWorthAThread || n <= grain || device.threads().n_threads() == 1) {
+  const int64_t n_threads = device.threads().n_threads();
+  if (bytes < kBytesWorthAThread || n <= grain || n_threads == 1) {
     body(int64_t{0}, n);
     return;
   }
-  device.threads().parallel_for(n, grain, body);
+  const ShrinkingPieces pieces(n, grain, n_threads);
+  device.threads().parallel_for(pieces.count(), 1, [&](int64_t first, int64_t last) {
+    const int64_t begin = pieces.begin(first), end = pieces.begin(last);
+    if (begin < end) body(begin, end);
+  });
 }
 
 // Rows so that a piece moves about `piece_bytes`.

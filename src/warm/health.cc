@@ -156,7 +156,11 @@ HealthReport check_full(const Fleet& fleet, const Watch& watch) {
   const bool is_warm = fleet.is_warm();
   const size_t n = is_warm ? fleet.registry().size() : 0;
   for (size_t i = 0; i < n; ++i) {
-    test_one(fleet, i, watch);
+    // What a component reports of itself says where the whole check stands.
+    Watch inner = watch;
+    if (watch.on_progress)
+      inner.on_progress = [&](const Progress&) { return watch.on_progress({"test", i, n}); };
+    test_one(fleet, i, inner);
     watch.report("test", i + 1, n);
   }
   HealthReport report = check_quick(fleet);

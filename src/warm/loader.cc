@@ -10,7 +10,7 @@
 
 #include "base/error.h"
 #include "base/signals_blocked.h"
-#include "warm/validation.h"
+#include "warm/load_job.h"
 
 namespace nanochat {
 
@@ -19,88 +19,8 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-constexpr milliseconds kLook{10};      // between two looks at the switch and the clocks
 constexpr milliseconds kReport{50};    // between two reports of the bytes of one component
 constexpr milliseconds kDrain{30000};  // for whoever asks a component during a failed start
-
-// What the thread of a load and the thread that watches it share.
-struct LoadJob {
-  CancelToken cancel;
-  std::atomic<uint64_t> bytes{0};
-  std::atomic<int64_t> began_ns{-1};  // on the steady clock; -1: not begun
-  std::atomic<bool> is_late{false};
-};
-
-int64_t now_ns() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(steady_clock::now().time_since_epoch()).count();
-}
-
-bool is_over_time(const LoadJob& job, const WarmConfig& config) {
-  const int64_t began = job.began_ns.load();
-  return began >= 0 && static_cast<uint64_t>((now_ns() - began) / 1'000'000) >= config.max_load_ms;
-}
-
-void stop_if_late(LoadJob& job, const WarmConfig& config) {
-  if (job.is_late.load() || !is_over_time(job, config)) return;
-  job.is_late.store(true);
-  job.cancel.request();
-}
-
-[[noreturn]] void refuse_late(const ComponentSpec& spec, const WarmConfig& config) {
-  throw Error(Status::load_timeout)
-      .subject(spec.id)
-      .field("model_id", spec.id)
-      .field("timeout_ms", config.max_load_ms)
-      .hint("raise max_load_time_per_model_ms, or use faster storage")
-      .say("Load timeout for {}: not loaded and validated within {} ms", spec.id, config.max_load_ms);
-}
-
-Error thread_failure(const std::system_error& failure) {
-  return Error(Status::thread_failed)
-      .os_code(failure.code().value())
-      .say("cannot start a thread to load components: {}", failure.code().message());
-}
-
-// What somebody else is told about a failure of any kind.
-Error as_error(const std::exception_ptr& failure) {
-  try {
-    std::rethrow_exception(failure);
-  } catch (const Error& error) {
-    return error;
-  } catch (const std::bad_alloc&) {
-    return Error(Status::out_of_memory).say("memory is short");
-  } catch (const std::exception& other) {
-    return Error(Status::internal).say("{}", other.what());
-  } catch (...) {
-    return Error(Status::internal).say("an exception of unknown type");
-  }
-}
-
-// `at_stage` is called when it is loaded, with what the test said when it is validated.
-struct Stages {
-  std::function<bool(uint64_t bytes)> on_bytes;
-  std::function<void()> on_loaded;
-  std::function<void(const TestResult&)> on_tested;
-};
-
-// On a thread of its own.
-std::unique_ptr<const Component> run_job(LoadJob& job, const std::shared_ptr<Device>& device,
-                                         const ComponentSpec& spec, const WarmConfig& config,
-                                         const Stages& stages) {
-  job.began_ns.store(now_ns());
-  try {
-    const Watch loading{&job.cancel,
-                        [&](const Progress& progress) { return stages.on_bytes(progress.done); }};
-    auto component = Component::load(device, spec, config, job.bytes, loading);
-    stages.on_loaded();
-    if (config.test_inference) stages.on_tested(validate_component(*component, {&job.cancel, {}}));
-    if (job.is_late.load() || is_over_time(job, config)) refuse_late(spec, config);
-    return component;
-  } catch (const Error& error) {
-    if (error.status() == Status::cancelled && job.is_late.load()) refuse_late(spec, config);
-    throw;
-  }
-}
 
 // All components of a fleet. The thread that made it watches; the others load.
 class FleetLoad {
@@ -114,7 +34,8 @@ class FleetLoad {
         order_(registry.loading_order()),
         jobs_(registry.size()),
         failures_(registry.size()),
-        is_taken_(registry.size(), false) {
+        is_taken_(registry.size(), false),
+        is_warm_(registry.size(), false) {
     for (size_t i = 0; i < registry.size(); ++i) total_bytes_ += registry.plan(i).file_bytes;
     events_.reserve(4 * registry.size());
     told_.reserve(4 * registry.size());
@@ -182,16 +103,15 @@ class FleetLoad {
   }
 
   bool may_begin(size_t index) const {
-    return std::ranges::all_of(registry_.spec(index).depends_on, [&](const std::string& id) {
-      return registry_.state(registry_.find(id)) == WarmState::warm;
-    });
+    return std::ranges::all_of(registry_.spec(index).depends_on,
+                               [&](const std::string& id) { return is_warm_[registry_.find(id)]; });
   }
 
   void load(size_t index) {
     LoadJob& job = jobs_[index];
     registry_.start_loading(index);
     tell(index, WarmState::loading);
-    const Stages stages{
+    const LoadStages stages{
         [&](uint64_t bytes) {
           registry_.update_progress(index, bytes);
           return true;
@@ -201,9 +121,10 @@ class FleetLoad {
           tell(index, WarmState::validating);
         },
         [&](const TestResult& result) { registry_.record_test(index, result.latency_us, ""); }};
-    auto component = run_job(job, device_, registry_.spec(index), config_, stages);
-    device_->log().write(LogLevel::info, "component {}: {} bytes in memory, loaded in {} s",
-                         registry_.spec(index).id, component->bytes(), component->load_seconds());
+    const ComponentSpec& spec = registry_.spec(index);
+    auto component = run_load_job(job, turns_, {device_, spec, config_, registry_.plan(index)}, stages);
+    device_->log().write(LogLevel::info, "component {}: {} bytes in memory, loaded in {} s", spec.id,
+                         component->bytes(), component->load_seconds());
     registry_.mark_warm(index, std::move(component));
     tell(index, WarmState::warm);
   }
@@ -246,6 +167,7 @@ class FleetLoad {
   void tell(size_t index, WarmState state) {
     const std::lock_guard lock(mutex_);
     events_.push_back({index, state});
+    if (state == WarmState::warm) is_warm_[index] = true;
     changed_.notify_all();
   }
 
@@ -272,7 +194,7 @@ class FleetLoad {
 
   bool is_finished() {
     std::unique_lock lock(mutex_);
-    if (n_running_ > 0 && events_.empty()) changed_.wait_for(lock, kLook);
+    if (n_running_ > 0 && events_.empty()) changed_.wait_for(lock, kLoadLook);
     return n_running_ == 0;
   }
 
@@ -284,7 +206,7 @@ class FleetLoad {
         stop_all();
       }
     }
-    for (LoadJob& job : jobs_) stop_if_late(job, config_);
+    for (LoadJob& job : jobs_) job.stop_if_late(config_);
     report_events();
     const auto now = steady_clock::now();
     if (now < next_report_) return;
@@ -358,12 +280,13 @@ class FleetLoad {
   std::vector<LoadJob> jobs_;  // of component i
   uint64_t total_bytes_ = 0;
   std::vector<std::thread> threads_;
+  std::mutex turns_;  // held by who uses the device
 
   std::mutex mutex_;  // guards what follows, down to the empty line
   std::condition_variable changed_;
   std::vector<std::exception_ptr> failures_;  // of component i
   std::exception_ptr own_failure_;            // of the thread that watches
-  std::vector<bool> is_taken_;
+  std::vector<bool> is_taken_, is_warm_;
   size_t n_taken_ = 0, n_running_ = 0;
   bool is_stopping_ = false;
   std::vector<Event> events_;
@@ -411,54 +334,6 @@ void load_fleet(Registry& registry, const std::shared_ptr<Device>& device, const
   tell_failure(watch, *device, failure);
   release(registry, *device);
   std::rethrow_exception(failure);
-}
-
-std::unique_ptr<const Component> load_component(const std::shared_ptr<Device>& device,
-                                                const ComponentSpec& spec, const WarmConfig& config,
-                                                const Watch& watch) {
-  watch.check();
-  const uint64_t n_bytes = Component::plan(spec, config).file_bytes;
-  LoadJob job;
-  std::mutex mutex;
-  std::condition_variable ended;
-  bool has_ended = false;  // guarded by mutex
-  std::unique_ptr<const Component> component;
-  std::exception_ptr failure, own_failure;
-  const Stages stages{[](uint64_t) { return true; }, [] {}, [](const TestResult&) {}};
-  std::thread thread;
-  try {
-    const SignalsBlocked signals_blocked;
-    thread = std::thread([&] {
-      try {
-        component = run_job(job, device, spec, config, stages);
-      } catch (...) {
-        failure = std::current_exception();
-      }
-      const std::lock_guard lock(mutex);
-      has_ended = true;
-      ended.notify_all();
-    });
-  } catch (const std::system_error& cause) {
-    throw thread_failure(cause);
-  }
-  const auto has_just_ended = [&] {
-    std::unique_lock lock(mutex);
-    ended.wait_for(lock, kLook, [&] { return has_ended; });
-    return has_ended;
-  };
-  while (!has_just_ended()) {
-    stop_if_late(job, config);
-    try {
-      if (own_failure == nullptr) watch.report("load", job.bytes.load(), n_bytes);
-    } catch (...) {
-      own_failure = std::current_exception();
-      job.cancel.request();
-    }
-  }
-  thread.join();
-  if (own_failure != nullptr) std::rethrow_exception(own_failure);
-  if (failure != nullptr) std::rethrow_exception(failure);
-  return component;
 }
 
 }  // namespace nanochat

@@ -1,11 +1,5 @@
 /* Every constant, offset and size as the release that introduced it had it. Lines are appended, never edited. */
-#include <stddef.h>
-
-#include "nanochat.h"
-
-#define CONSTANT(name, value) _Static_assert((name) == (value), #name)
-#define OFFSET(type, field, value) _Static_assert(offsetof(type, field) == (value), #type "." #field)
-#define AT_LEAST(type, value) _Static_assert(sizeof(type) >= (value), #type)
+#include "frozen_layout.h"
 
 /* 0.1 */
 CONSTANT(NANOCHAT_OK, 0);

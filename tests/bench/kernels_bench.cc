@@ -371,6 +371,17 @@ int main(int argc, char** argv) {
       bench_many_rows(*device, dtype, 512, n, k);
     }
     for (const int64_t m : {4, 8, 16}) bench_many_rows(*device, dtype, m, 65536, 1280);
+    // What a pass of an encoder multiplies: MiniLM-L6, e5-large.
+    for (const auto& [n, k] : {std::pair<int64_t, int64_t>{1152, 384},
+                               {384, 384},
+                               {1536, 384},
+                               {384, 1536},
+                               {3072, 1024},
+                               {1024, 1024},
+                               {4096, 1024},
+                               {1024, 4096}}) {
+      bench_many_rows(*device, dtype, 1024, n, k);
+    }
   }
   bench_pack(*device, DType::bf16, DType::bf16, 65536, 1280);
   bench_pack(*device, DType::bf16, DType::bf16, 16384, 5120);

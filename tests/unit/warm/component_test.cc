@@ -100,6 +100,17 @@ TEST(Component, EmbedsTextsWithItsPrefixAndCutsThem) {
   EXPECT_EQ(out.values.size(), 4U * 36);
 }
 
+TEST(Component, EmbedsNoTextsToNoVectors) {
+  Entry entry("encoder_bert_mean");
+  for (const ComponentKind kind :
+       {ComponentKind::encoder, ComponentKind::temporal_recent, ComponentKind::hyperdimensional}) {
+    entry.spec.kind = kind;
+    const Embeddings none = entry.load()->embed_texts({}, {});
+    EXPECT_EQ(none.n_inputs(), 0U);
+    EXPECT_EQ(none.first_row.size(), 1U);
+  }
+}
+
 TEST(Component, EmbedsAsItsEntrySays) {
   Entry entry("encoder_bert_mean");
   entry.spec.pooling = TextPooling::max;

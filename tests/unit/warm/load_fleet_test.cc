@@ -242,6 +242,18 @@ TEST(LoadFleet, LeavesNothingWhenAReferenceIsMissingOrOfAnotherLength) {
   EXPECT_EQ(field_of(missing, "path"), files.file("sparse.ref"));
 }
 
+TEST(LoadFleet, RefusesFilesThatHaveChangedSinceTheyWerePlanned) {
+  const SmallFleet files;
+  const PlannedFleet fleet = files.plan();
+  std::filesystem::remove_all(files.file("dense"));
+  std::filesystem::copy(model_path("encoder_roberta"), files.file("dense"),
+                        std::filesystem::copy_options::recursive);  // of the same width
+  const Error error = Loading().failure_of(fleet);
+  EXPECT_EQ(error.status(), Status::model_load_failed);
+  EXPECT_EQ(field_of(error, "model_id"), "dense");
+  EXPECT_NE(error.message().find("were planned"), std::string::npos) << error.message();
+}
+
 TEST(LoadFleet, NamesTheFirstFailureInTheOrderOfLoading) {
   const SmallFleet files;
   PlannedFleet fleet = files.plan();
@@ -352,7 +364,7 @@ TEST(LoadFleet, LeavesNothingWhicheverAllocationFails) {
 
 TEST(LoadFleet, RefusesWhatDoesNotFitIntoTheRuntimesBudget) {
   const SmallFleet files;
-  Loading loading{make_device("", 2, 300'000), {}};
+  Loading loading{make_device("", 2, 100'000), {}};
   EXPECT_EQ(loading.failure_of(files.plan()).status(), Status::budget_exceeded);
 }
 

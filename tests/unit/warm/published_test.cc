@@ -134,29 +134,28 @@ TEST_F(PublishedWitness, DoesNotPutANewObjectInThePlaceOfOneThatIsHeld) {
 // Three readers hold objects for a moment while a writer replaces, and in every fourth round withdraws, what
 // they read. A reader never sees the end of an object, nor an older one than before.
 TEST_F(PublishedWitness, IsNeverGoneInTheHandsOfAReader) {
-  constexpr uint64_t kRounds = 20'000;
+  constexpr uint64_t kRounds = 3000;
   constexpr int kReaders = 3;
+  constexpr int64_t kReads = 1000;  // at least, whatever else the machine does
   std::atomic<bool> is_over{false};
   std::atomic<int64_t> n_broken{0}, n_older{0}, n_read{0};
   std::vector<std::thread> readers;
   for (int reader = 0; reader < kReaders; ++reader) {
     readers.emplace_back([&] {
       uint64_t latest = 0;
-      int64_t n_own = 0;
       while (!is_over.load()) {
         const auto use = published_.acquire();
         if (use.object == nullptr) continue;
         const uint64_t number = use.object->number();
         if (number < latest) ++n_older;
         latest = number;
-        if (n_own++ % 64 == 0) std::this_thread::yield();  // held while the writer goes on
+        if (++n_read % 64 == 0) std::this_thread::yield();  // held while the writer goes on
         if (!use.object->is_whole() || use.object->number() != number) ++n_broken;
         published_.release(use.place);
       }
-      n_read += n_own;
     });
   }
-  for (uint64_t round = 1; round <= kRounds; ++round) {
+  for (uint64_t round = 1; round <= kRounds || n_read < kReads; ++round) {
     while (published_.collect() > 0) std::this_thread::yield();
     published_.publish(witness(round));
     if (round % 4 == 0) {
@@ -172,7 +171,6 @@ TEST_F(PublishedWitness, IsNeverGoneInTheHandsOfAReader) {
   for (std::thread& reader : readers) reader.join();
   EXPECT_EQ(n_broken, 0);
   EXPECT_EQ(n_older, 0);
-  EXPECT_GT(n_read, 0);
   published_.withdraw();
   EXPECT_EQ(published_.collect(), 0);
   EXPECT_EQ(n_alive_, 0);

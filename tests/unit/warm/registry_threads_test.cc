@@ -61,7 +61,7 @@ TEST(RegistryThreads, AReaderAlwaysHoldsAWholeComponentWhileItIsReplaced) {
     }
     if (registry->state(0) != WarmState::warm || !registry->all_warm()) ++n_wrong;
   });
-  for (int round = 0; round < 500; ++round) {
+  for (int round = 0; round < 100; ++round) {
     registry->replace(0, computed_component("A"));
     ASSERT_EQ(registry->drain(0, milliseconds(60'000)), 0);
   }
@@ -81,7 +81,7 @@ TEST(RegistryThreads, AStatusIsReadWholeWhileTestsAreRecorded) {
     if (status.state != WarmState::warm) ++n_wrong;
     if (!status.test_message.empty() && status.test_message != longest) ++n_wrong;
   });
-  for (int64_t round = 0; round < 2000; ++round) {
+  for (int64_t round = 0; round < 500; ++round) {
     registry->record_test(0, round, round % 2 == 0 ? longest : "");
   }
   readers.wait_for(100);
@@ -90,7 +90,7 @@ TEST(RegistryThreads, AStatusIsReadWholeWhileTestsAreRecorded) {
 }
 
 TEST(RegistryThreads, AFailureIsToldWithItsMessageOnceItsStateIsSeen) {
-  for (int round = 0; round < 200; ++round) {
+  for (int round = 0; round < 40; ++round) {
     const auto registry = Registry::create({item_of("A", 100)});
     registry->start_loading(0);
     std::atomic<int64_t> n_wrong{0};
@@ -108,7 +108,7 @@ TEST(RegistryThreads, AFailureIsToldWithItsMessageOnceItsStateIsSeen) {
 }
 
 TEST(RegistryThreads, OneOfManyThatStartTheSameLoadIsAllowedTo) {
-  for (int round = 0; round < 200; ++round) {
+  for (int round = 0; round < 40; ++round) {
     const auto registry = Registry::create({item_of("A", 100)});
     std::atomic<int> n_started{0}, n_refused{0};
     std::vector<std::thread> threads;
@@ -129,7 +129,7 @@ TEST(RegistryThreads, OneOfManyThatStartTheSameLoadIsAllowedTo) {
 }
 
 TEST(RegistryThreads, WhatIsWithdrawnIsHeldByNobodyAfterTheDrain) {
-  for (int round = 0; round < 100; ++round) {
+  for (int round = 0; round < 30; ++round) {
     const auto registry = Registry::create({item_of("A", 100)});
     bring_to(*registry, 0, WarmState::warm);
     std::atomic<int64_t> n_wrong{0}, n_held{0};

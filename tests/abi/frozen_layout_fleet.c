@@ -1,11 +1,5 @@
-/* Warm loading, health and diagnostics as the release that introduced them had them. Lines are appended, never edited. */
-#include <stddef.h>
-
-#include "nanochat.h"
-
-#define CONSTANT(name, value) _Static_assert((name) == (value), #name)
-#define OFFSET(type, field, value) _Static_assert(offsetof(type, field) == (value), #type "." #field)
-#define AT_LEAST(type, value) _Static_assert(sizeof(type) >= (value), #type)
+/* Warm loading and health: as frozen_layout.c. Lines are appended, never edited. */
+#include "frozen_layout.h"
 
 /* 0.1 */
 OFFSET(nanochat_warm_progress, struct_size, 0);
