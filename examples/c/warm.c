@@ -81,8 +81,15 @@ static nanochat_status show_vector(const nanochat_registry *fleet, size_t index,
     text = "2026-01-03T12:00:00Z";
   status = nanochat_registry_embed_text(fleet, info.id, &text, NULL, 1, NULL, &vector, error);
   if (status != NANOCHAT_OK) return status;
-  printf("  %-22s %llu row(s) of %llu values\n", info.id, (unsigned long long)nanochat_embeddings_rows(vector, 0),
-         (unsigned long long)nanochat_embeddings_width(vector));
+  if (nanochat_embeddings_bits(vector, 0) != NULL)
+    printf("  %-22s %llu bits\n", info.id, (unsigned long long)nanochat_embeddings_width(vector));
+  else if (nanochat_embeddings_rows(vector, 0) == 0)
+    printf("  %-22s weights for %llu of %llu words\n", info.id,
+           (unsigned long long)nanochat_embeddings_sparse(vector, 0, NULL, NULL),
+           (unsigned long long)nanochat_embeddings_width(vector));
+  else
+    printf("  %-22s %llu row(s) of %llu values\n", info.id, (unsigned long long)nanochat_embeddings_rows(vector, 0),
+           (unsigned long long)nanochat_embeddings_width(vector));
   nanochat_embeddings_free(vector);
   return NANOCHAT_OK;
 }

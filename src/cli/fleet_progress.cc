@@ -12,6 +12,7 @@ namespace {
 
 constexpr std::chrono::milliseconds kInterval{100};
 constexpr size_t kCells = 24;
+constexpr size_t kMostRows = 16;
 
 double share_of(uint64_t done, uint64_t total) {
   return total == 0 ? 1.0 : std::min(1.0, static_cast<double>(done) / static_cast<double>(total));
@@ -64,10 +65,14 @@ FleetProgress::Row& FleetProgress::row_of(const std::string& id) {
 
 void FleetProgress::draw(const nanochat_warm_progress& at) {
   std::string text = up(n_drawn_) + "\x1b[J";
-  for (const Row& row : rows_)
+  n_drawn_ = 1;
+  for (const Row& row : rows_) {
+    // More lines than a terminal has could not be drawn over.
+    if (rows_.size() > kMostRows && row.state == NANOCHAT_WARM_STATE_WARM) continue;
     text += line_of(printable(row.id), row.done, row.total, warm_state_name(row.state));
+    ++n_drawn_;
+  }
   text += line_of("all", at.fleet_loaded, at.fleet_total, "");
-  n_drawn_ = rows_.size() + 1;
   write_stderr(text);
 }
 
