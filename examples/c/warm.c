@@ -1,14 +1,13 @@
-/* A fleet of twelve embedders and the fusion of their vectors: all of it is loaded and tested before anything
- * is asked, or nothing is. Then one sentence goes through every embedder, and their vectors become one.
+/* A fleet of twelve embedders and the fusion of their vectors: all of it is loaded and tested before anything is asked, or
+ * nothing is. Then one sentence goes through every embedder, and their vectors become one.
  *
- *   warm FOLDER                  with FOLDER/manifest.json; if there is none, a small fleet with random
- * weights is made warm FOLDER "a sentence" */
+ *   warm FOLDER                  with FOLDER/manifest.json; if there is none, a small fleet with random weights is made
+ *   warm FOLDER "a sentence" */
 #include <nanochat.h>
-
 #include <stdio.h>
 
 /* On the thread that loads; another number than 0 would stop it. */
-static int32_t show_progress(const nanochat_warm_progress* progress, void* user_data) {
+static int32_t show_progress(const nanochat_warm_progress *progress, void *user_data) {
   (void)user_data;
   if (progress->state == NANOCHAT_WARM_STATE_WARM)
     fprintf(stderr, "%s is warm, %llu bytes\n", progress->id, (unsigned long long)progress->total_bytes);
@@ -16,7 +15,7 @@ static int32_t show_progress(const nanochat_warm_progress* progress, void* user_
 }
 
 /* What went wrong, in full: for whoever has to find out later. */
-static void show_dump(const char* json, size_t size, const char* path, void* user_data) {
+static void show_dump(const char *json, size_t size, const char *path, void *user_data) {
   (void)user_data;
   if (*path != '\0')
     fprintf(stderr, "the dump is in %s\n", path);
@@ -24,12 +23,12 @@ static void show_dump(const char* json, size_t size, const char* path, void* use
     fprintf(stderr, "%.*s\n", (int)size, json);
 }
 
-static nanochat_status open_fleet(const nanochat_runtime* runtime, const char* folder,
-                                  nanochat_registry** fleet, nanochat_error** error) {
+static nanochat_status open_fleet(const nanochat_runtime *runtime, const char *folder, nanochat_registry **fleet,
+                                  nanochat_error **error) {
   char manifest[4096];
   nanochat_warm_options options = NANOCHAT_WARM_OPTIONS_INIT;
   nanochat_status status;
-  FILE* file;
+  FILE *file;
 
   snprintf(manifest, sizeof manifest, "%s/manifest.json", folder);
   file = fopen(manifest, "rb");
@@ -47,8 +46,8 @@ static nanochat_status open_fleet(const nanochat_runtime* runtime, const char* f
   return nanochat_warm_load(runtime, manifest, &options, fleet, error);
 }
 
-static nanochat_status show_health(const nanochat_registry* fleet, nanochat_error** error) {
-  nanochat_health_report* report = NULL;
+static nanochat_status show_health(const nanochat_registry *fleet, nanochat_error **error) {
+  nanochat_health_report *report = NULL;
   nanochat_component_health health = {0};
   nanochat_status status = nanochat_health_check(fleet, 1, NULL, &report, error);
   size_t i;
@@ -73,10 +72,10 @@ static nanochat_status show_health(const nanochat_registry* fleet, nanochat_erro
 }
 
 /* Through one component, whatever it gives: a vector, words with weights, bits, a row for each token. */
-static nanochat_status show_vector(const nanochat_registry* fleet, size_t index, const char* text,
-                                   nanochat_error** error) {
+static nanochat_status show_vector(const nanochat_registry *fleet, size_t index, const char *text,
+                                   nanochat_error **error) {
   nanochat_component_info info = {0};
-  nanochat_embeddings* vector = NULL;
+  nanochat_embeddings *vector = NULL;
   nanochat_status status;
 
   info.struct_size = sizeof info;
@@ -94,19 +93,18 @@ static nanochat_status show_vector(const nanochat_registry* fleet, size_t index,
            (unsigned long long)nanochat_embeddings_sparse(vector, 0, NULL, NULL),
            (unsigned long long)nanochat_embeddings_width(vector));
   else
-    printf("  %-22s %llu row(s) of %llu values\n", info.id,
-           (unsigned long long)nanochat_embeddings_rows(vector, 0),
+    printf("  %-22s %llu row(s) of %llu values\n", info.id, (unsigned long long)nanochat_embeddings_rows(vector, 0),
            (unsigned long long)nanochat_embeddings_width(vector));
   nanochat_embeddings_free(vector);
   return NANOCHAT_OK;
 }
 
-static nanochat_status show_fused(const nanochat_registry* fleet, const char* text, nanochat_error** error) {
-  nanochat_embeddings* fused = NULL;
+static nanochat_status show_fused(const nanochat_registry *fleet, const char *text, nanochat_error **error) {
+  nanochat_embeddings *fused = NULL;
   nanochat_routing_info routing = {0};
   double time = 0;
   nanochat_status status = nanochat_time_parse("2026-01-03T12:00:00Z", NANOCHAT_NUL_TERMINATED, &time, error);
-  const float* values;
+  const float *values;
 
   if (status == NANOCHAT_OK)
     status = nanochat_registry_fuse_text(fleet, NULL, &text, NULL, &time, NULL, 1, NULL, &fused, error);
@@ -122,11 +120,11 @@ static nanochat_status show_fused(const nanochat_registry* fleet, const char* te
   return status;
 }
 
-int main(int argc, char** argv) {
-  const char* sentence = argc > 2 ? argv[2] : "The quick brown fox jumps over the lazy dog";
-  nanochat_error* error = NULL;
-  nanochat_runtime* runtime = NULL;
-  nanochat_registry* fleet = NULL;
+int main(int argc, char **argv) {
+  const char *sentence = argc > 2 ? argv[2] : "The quick brown fox jumps over the lazy dog";
+  nanochat_error *error = NULL;
+  nanochat_runtime *runtime = NULL;
+  nanochat_registry *fleet = NULL;
   nanochat_status status;
   size_t i;
 
