@@ -47,7 +47,7 @@ TEST(WarmHeapFaults, EveryAllocationFailsOnce) {
     const Outcome outcome = fail_at(n);
     EXPECT_EQ(device->memory().stats().used_bytes, 0u) << "allocation " << n;
     EXPECT_EQ(process_facts().n_descriptors, facts.n_descriptors) << "allocation " << n;
-    EXPECT_EQ(process_facts().n_threads, facts.n_threads) << "allocation " << n;
+    EXPECT_LE(testing::n_threads_left(facts.n_threads), facts.n_threads) << "allocation " << n;
     if (outcome.is_failure) ++n_failed;
     if (live_blocks.load() > live_before) {
       // What is made once and kept is no leak: the same again must leave nothing more.

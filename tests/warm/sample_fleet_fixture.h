@@ -15,6 +15,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "tensor/device.h"
+#include "thread_count.h"
 #include "unit/io/scratch_folder.h"
 #include "warm/fleet.h"
 #include "warm/health.h"
@@ -88,7 +89,6 @@ inline Embeddings ask(const Fleet& fleet, std::string_view text) {
 struct ProcessFacts {
   size_t n_descriptors = 0, n_threads = 0;
   uint64_t resident_bytes = 0;
-  bool operator==(const ProcessFacts&) const = default;
 };
 
 inline size_t count_entries(const char* folder) {
@@ -98,7 +98,7 @@ inline size_t count_entries(const char* folder) {
 }
 
 inline ProcessFacts process_facts() {
-  ProcessFacts facts{count_entries("/proc/self/fd"), count_entries("/proc/self/task"), 0};
+  ProcessFacts facts{count_entries("/proc/self/fd"), n_threads_now(), 0};
   uint64_t all = 0, resident = 0;
   std::ifstream("/proc/self/statm") >> all >> resident;
   facts.resident_bytes = resident * 4096;

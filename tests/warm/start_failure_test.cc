@@ -29,7 +29,7 @@ Error failed_start(const std::string& manifest, const LoadWatch& watch = {}) {
   }
   EXPECT_EQ(device->memory().stats().used_bytes, used);
   EXPECT_EQ(process_facts().n_descriptors, before.n_descriptors);
-  EXPECT_EQ(process_facts().n_threads, before.n_threads);
+  EXPECT_LE(testing::n_threads_left(before.n_threads), before.n_threads);
   return caught;
 }
 
