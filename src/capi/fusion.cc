@@ -199,16 +199,10 @@ nanochat_status nanochat_fuse(const nanochat_fusion* fusion, const float* rows, 
           .subject("rows")
           .say("{} rows of {} floats, the fusion takes rows of {}", n_rows, width, fuse.config().input_dim);
     }
-    FuseMoeOutput fused =
-        fuse.forward({{rows, n_rows * width}, static_cast<int64_t>(n_rows), static_cast<int64_t>(width)},
-                     make_watch(nullptr, nullptr, cancel));
-    Embeddings out;
-    out.width = fuse.config().output_dim;
-    out.n_tokens.resize(n_rows);
-    for (size_t i = 0; i <= n_rows; ++i) out.first_row.push_back(static_cast<int64_t>(i));
-    out.values = std::move(fused.values);
-    out.routing = std::move(fused.routing);
-    auto handle = std::make_unique<nanochat_embeddings>(nanochat_embeddings{std::move(out)});
+    const FuseMoeInput input{
+        {rows, n_rows * width}, static_cast<int64_t>(n_rows), static_cast<int64_t>(width)};
+    auto handle = std::make_unique<nanochat_embeddings>(
+        nanochat_embeddings{embed_fused(fuse, input, make_watch(nullptr, nullptr, cancel))});
     parent.statistics->add(handle->embeddings.routing, *parent.core->log);
     *out_embeddings = handle.release();
   });

@@ -43,6 +43,15 @@ Embeddings embed_hypervectors(std::span<const std::string_view> texts) {
   return out;
 }
 
+Embeddings embed_fused(const FuseMoe& fusion, const FuseMoeInput& rows, const Watch& watch) {
+  FuseMoeOutput fused = fusion.forward(rows, watch);
+  Embeddings out = for_inputs(static_cast<size_t>(rows.n_rows), fusion.config().output_dim);
+  for (size_t i = 0; i < out.first_row.size(); ++i) out.first_row[i] = static_cast<int64_t>(i);
+  out.values = std::move(fused.values);
+  out.routing = std::move(fused.routing);
+  return out;
+}
+
 void project_embedding(const FusionProjection& projection, const Embeddings& embeddings, size_t input,
                        std::span<float> target) {
   const FusionInput& to = projection.input();

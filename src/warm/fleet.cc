@@ -199,14 +199,7 @@ Embeddings Fleet::fuse(const FusionRequest& request, const Watch& watch) const {
                                                   static_cast<size_t>(to.fusion_dim)));
       }
     }
-    FuseMoeOutput fused = fuse.forward({rows, static_cast<int64_t>(n), static_cast<int64_t>(width)}, watch);
-    Embeddings out;
-    out.width = fuse.config().output_dim;
-    out.n_tokens.resize(n);
-    for (size_t i = 0; i <= n; ++i) out.first_row.push_back(static_cast<int64_t>(i));
-    out.values = std::move(fused.values);
-    out.routing = std::move(fused.routing);
-    return out;
+    return embed_fused(fuse, {rows, static_cast<int64_t>(n), static_cast<int64_t>(width)}, watch);
   });
 }
 
@@ -219,15 +212,7 @@ void Fleet::replace(const Replacement& replacement, const Watch& watch) {
   // Other weights have another checksum, and perhaps other answers.
   spec.checksum = replacement.checksum;
   spec.expected_bytes = 0;
-  // Before anything is loaded: whether the one before is gone, so that there are never three.
-  if (const int64_t n_users = registry_->drain(index, std::chrono::milliseconds(0)); n_users > 0) {
-    throw Error(Status::invalid_state)
-        .subject(replacement.id)
-        .field("users", n_users)
-        .say("component '{}' was replaced before, and {} users still hold what it was then", replacement.id,
-             n_users)
-        .hint("free the handles of the replaced model first");
-  }
+  registry_->require_replaceable(index);  // before anything is loaded, so that there are never three
   registry_->replace(index, load_component(device_, spec, config_, watch));
   const int64_t n_users = registry_->drain(index, replacement.drain);
   if (n_users > 0) {

@@ -222,9 +222,8 @@ void Registry::record_test(size_t index, int64_t latency_us, std::string_view me
   entry.test_passed.store(message.empty());
 }
 
-void Registry::replace(size_t index, std::unique_ptr<const Component> component) {
-  Entry& entry = *entries_[index];
-  const std::lock_guard lock(entry.changing);
+// With `changing` held.
+void Registry::require_replaceable(Entry& entry) {
   const std::string& id = entry.item.spec.id;
   if (const int64_t n_users = entry.object.collect(); n_users > 0) {
     throw Error(Status::invalid_state)
@@ -239,6 +238,18 @@ void Registry::replace(size_t index, std::unique_ptr<const Component> component)
         .subject(id)
         .say("component '{}' is {}, expected warm", id, state_name(entry.state.load()));
   }
+}
+
+void Registry::require_replaceable(size_t index) {
+  Entry& entry = *entries_[index];
+  const std::lock_guard lock(entry.changing);
+  require_replaceable(entry);
+}
+
+void Registry::replace(size_t index, std::unique_ptr<const Component> component) {
+  Entry& entry = *entries_[index];
+  const std::lock_guard lock(entry.changing);
+  require_replaceable(entry);
   entry.object.publish(std::move(component));
 }
 

@@ -71,7 +71,8 @@ class Registry : public std::enable_shared_from_this<Registry> {
   void record_test(size_t index, int64_t latency_us, std::string_view message);
 
   // A new object for a warm component. Throws invalid_state while the object before the last one still has
-  // users. Returns with the old one perhaps still in use: see drain().
+  // users: require_replaceable() asks only. Returns with the old one perhaps still in use: see drain().
+  void require_replaceable(size_t index);
   void replace(size_t index, std::unique_ptr<const Component> component);
 
   // Nobody acquires the object any more; it is destroyed when its users have left: see drain(). The state
@@ -86,6 +87,7 @@ class Registry : public std::enable_shared_from_this<Registry> {
   struct Entry;
   explicit Registry(std::vector<RegistryItem> items);
   Entry& change(size_t index, WarmState to, Status if_illegal);
+  static void require_replaceable(Entry& entry);
   std::vector<std::unique_ptr<Entry>> entries_;
 
  public:
