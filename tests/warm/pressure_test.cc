@@ -196,8 +196,8 @@ TEST(WarmCycles, AThousandLivesLeaveNothing) {
   EXPECT_LE(testing::n_threads_left(before.n_threads), before.n_threads);
   EXPECT_EQ(device->memory().stats().used_bytes, 0u);
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-  EXPECT_LE(allocated_bytes(), allocated + (size_t{1} << 20));
-  // The system may give whole huge pages where small ones were.
+  EXPECT_LE(allocated_bytes(), allocated + (size_t{64} << 10));
+  // What malloc keeps of freed memory in its arenas goes up and down by 3 MB, however many lives there were.
   EXPECT_LE(after.resident_bytes, before.resident_bytes + (uint64_t{8} << 20));
 #endif
 }
