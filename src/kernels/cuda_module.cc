@@ -18,7 +18,7 @@ namespace {
 }
 
 // Beside this library first, so that an installed pair always belongs together.
-std::string module_path() {
+std::string path_beside_this_library() {
   Dl_info self;
   if (dladdr(reinterpret_cast<void*>(&make_cuda_device), &self) != 0 && self.dli_fname != nullptr) {
     const std::string path = self.dli_fname;
@@ -32,7 +32,14 @@ std::string module_path() {
 
 std::shared_ptr<Device> make_cuda_device(const std::string& name, std::shared_ptr<ThreadPool> threads,
                                          std::shared_ptr<Log> log, uint64_t budget_bytes) {
-  void* module = dlopen(module_path().c_str(), RTLD_NOW | RTLD_LOCAL);
+  return make_cuda_device_from(path_beside_this_library(), name, std::move(threads), std::move(log),
+                               budget_bytes);
+}
+
+std::shared_ptr<Device> make_cuda_device_from(const std::string& module_path, const std::string& name,
+                                              std::shared_ptr<ThreadPool> threads, std::shared_ptr<Log> log,
+                                              uint64_t budget_bytes) {
+  void* module = dlopen(module_path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (module == nullptr) {
     const char* reason = dlerror();
     refuse(reason == nullptr ? "the module cannot be loaded" : reason);

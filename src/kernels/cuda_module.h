@@ -22,4 +22,9 @@ inline constexpr const char* kCudaModuleEntry = "nanochat_cuda_module_v1";
 std::shared_ptr<Device> make_cuda_device(const std::string& name, std::shared_ptr<ThreadPool> threads,
                                          std::shared_ptr<Log> log, uint64_t budget_bytes);
 
+// The same from a module at this path.
+std::shared_ptr<Device> make_cuda_device_from(const std::string& module_path, const std::string& name,
+                                              std::shared_ptr<ThreadPool> threads, std::shared_ptr<Log> log,
+                                              uint64_t budget_bytes);
+
 }  // namespace nanochat
