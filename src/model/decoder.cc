@@ -177,10 +177,7 @@ class ChunkPass {
       return output + n_values;
     }
     for (int64_t first = 0; first < n_wanted_; first += kLogitRows) {
-      if (first > 0) {
-        watch_.check();
-        compute_logits(first, output);
-      }
+      if (first > 0) compute_logits(first, output);
       if (device_.is_host()) continue;
       const int64_t n_values = std::min(kLogitRows, n_wanted_ - first) * config_.vocab_size;
       device_.copy_to_host(output + first * config_.vocab_size, buffers_.logits,
@@ -202,6 +199,7 @@ class ChunkPass {
   // Logits of kLogitRows wanted rows from `first` on: into the output, where the device can, or its own
   // buffer.
   void compute_logits(int64_t first, float* output) {
+    watch_.check();
     const int64_t n = std::min(kLogitRows, n_wanted_ - first);
     float* const rows = device_.is_host() ? output + first * config_.vocab_size : buffers_.logits;
     kernels_.linear(device_, weights_.lm_head, buffers_.normed + first * config_.n_embd, config_.n_embd, n,
