@@ -8,12 +8,15 @@
 #include <vector>
 
 #include "fibers.h"
+#include "kernel_language.h"
 #include "module_symbols.h"
+
+uint3 threadIdx, blockIdx;
+dim3 blockDim, gridDim;
 
 namespace nanochat::emulation {
 
 Lane* current_lane = nullptr;
-Position position{};
 
 struct Rendezvous {
   unsigned mask = 0, arrived = 0;
@@ -59,6 +62,11 @@ void make_runnable(Warp& warp, unsigned lanes) {
 
 [[noreturn]] void report_deadlock();
 
+void set_current(Lane* lane) {
+  current_lane = lane;
+  if (lane != nullptr) threadIdx = lane->index;
+}
+
 // The thread that runs next; nullptr when all have ended.
 Lane* take_next() {
   if (block.runnable_warps == 0) {
@@ -91,11 +99,11 @@ void fiber_main() {
     Lane* const next = take_next();
     if (next != nullptr && next->fiber == nullptr) {
       next->fiber = self;
-      current_lane = next;
+      set_current(next);
       continue;
     }
     give_fiber(self);
-    current_lane = next;
+    set_current(next);
     Fiber& target = next != nullptr ? *next->fiber : host_fiber();
     block.running_fiber = &target;
     switch_fiber(*self, target);
@@ -104,7 +112,7 @@ void fiber_main() {
 
 void switch_to(Lane& next, Fiber& from) {
   if (next.fiber == nullptr) next.fiber = take_fiber(fiber_main);
-  current_lane = &next;
+  set_current(&next);
   block.running_fiber = next.fiber;
   switch_fiber(from, *next.fiber);
 }
@@ -218,7 +226,7 @@ void report_deadlock() {
 std::string describe_place() {
   if (block.body == nullptr) return "";
   std::string text = "kernel " + name_of_function(reinterpret_cast<const void*>(block.body->kernel)) +
-                     ", block " + text_of(position.block_index);
+                     ", block " + text_of(blockIdx);
   if (current_lane != nullptr) text += ", thread " + text_of(current_lane->index);
   return text;
 }
@@ -309,11 +317,13 @@ void wait_async_copies(unsigned groups_left) {
 }
 
 void run_block(const KernelBody& body, uint3 block_index, dim3 block_shape, dim3 grid_shape, Order order) {
-  if (position.block_shape.x != block_shape.x || position.block_shape.y != block_shape.y ||
-      position.block_shape.z != block_shape.z || block.lanes.empty()) {
+  if (blockDim.x != block_shape.x || blockDim.y != block_shape.y || blockDim.z != block_shape.z ||
+      block.lanes.empty()) {
     shape_block(block_shape);
   }
-  position = {block_index, block_shape, grid_shape};
+  blockIdx = block_index;
+  blockDim = block_shape;
+  gridDim = grid_shape;
   block.body = &body;
   block.order = order;
   reset_block();

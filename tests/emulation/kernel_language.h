@@ -18,10 +18,9 @@
 // One block runs at a time. The tag is for module_symbols.cc, which finds the variables by it.
 #define __shared__ static __attribute__((abi_tag("cuda_shared")))
 
-#define threadIdx (::nanochat::emulation::current_lane->index)
-#define blockIdx (::nanochat::emulation::position.block_index)
-#define blockDim (::nanochat::emulation::position.block_shape)
-#define gridDim (::nanochat::emulation::position.grid_shape)
+// Of the thread that runs now.
+extern uint3 threadIdx, blockIdx;
+extern dim3 blockDim, gridDim;
 inline constexpr int warpSize = 32;
 
 namespace nanochat::emulation {

@@ -46,13 +46,7 @@ struct Lane {
   bool has_ended, has_waited_for_kernels;
 };
 
-struct Position {
-  uint3 block_index;
-  dim3 block_shape, grid_shape;
-};
-
 extern Lane* current_lane;
-extern Position position;
 extern unsigned char* launch_shared;  // the block's shared memory of the size that the launch asked for
 
 // All lanes of the mask come here with the same mask and operation; the last one runs complete() for all:

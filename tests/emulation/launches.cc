@@ -279,6 +279,15 @@ cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute
   });
 }
 
+// Answers when the context is lost, too: the name is the host's.
+cudaError_t cudaFuncGetName(const char** name, const void* kernel) {
+  const std::lock_guard lock(machine().mutex);
+  if (find_kernel(kernel) == nullptr) return note_error(cudaErrorInvalidDeviceFunction);
+  static std::map<const void*, std::string> names;
+  *name = names.try_emplace(kernel, name_of_function(kernel)).first->second.c_str();
+  return cudaSuccess;
+}
+
 cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void* kernel) {
   return call("cudaFuncGetAttributes", [&] {
     if (find_kernel(kernel) == nullptr) return cudaErrorInvalidDeviceFunction;

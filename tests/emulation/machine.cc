@@ -282,6 +282,14 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
   });
 }
 
+cudaError_t cudaDeviceGetPCIBusId(char* text, int bytes, int device) {
+  return call("cudaDeviceGetPCIBusId", [&] {
+    if (device < 0 || device >= machine().n_gpus) return cudaErrorInvalidDevice;
+    std::snprintf(text, static_cast<size_t>(bytes), "FFFF:%02X:00.0", static_cast<unsigned>(device));
+    return cudaSuccess;
+  });
+}
+
 cudaError_t cudaDriverGetVersion(int* version) {
   *version = 13000;
   return cudaSuccess;
