@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -193,6 +194,42 @@ class DeviceTest : public ::testing::TestWithParam<std::string> {
   NANOCHAT_ON_EVERY_ISA(suite);         \
   NANOCHAT_ON_THE_EMULATOR(suite);      \
   NANOCHAT_ON_A_GPU(suite)
+
+// For suites whose parameters are one of `values` and a device; name_of(value) is what a test's name has of
+// it.
+#define NANOCHAT_EACH_ON(prefix, suite, values, name_of, devices)                                         \
+  INSTANTIATE_TEST_SUITE_P(prefix, suite,                                                                 \
+                           ::testing::Combine(::testing::ValuesIn(values), ::testing::ValuesIn(devices)), \
+                           [](const auto& parameter) {                                                    \
+                             return name_of(std::get<0>(parameter.param)) + "_" +                         \
+                                    ::nanochat::testing::device_test_name(std::get<1>(parameter.param));  \
+                           })
+#define NANOCHAT_EACH_ON_EVERY_ISA(suite, values, name_of) \
+  NANOCHAT_EACH_ON(Cpu, suite, values, name_of, ::nanochat::available_cpu_isas())
+
+#ifdef NANOCHAT_EMULATED_CUDA_MODULE
+#define NANOCHAT_EACH_ON_THE_EMULATOR(suite, values, name_of) \
+  NANOCHAT_EACH_ON(Emulated, suite, values, name_of, std::vector<std::string>{"emulated"})
+#else
+#define NANOCHAT_EACH_ON_THE_EMULATOR(suite, values, name_of) static_assert(true)
+#endif
+
+#ifdef NANOCHAT_CUDA_MODULE
+#define NANOCHAT_EACH_ON_A_GPU(suite, values, name_of) \
+  NANOCHAT_EACH_ON(Cuda, suite, values, name_of, std::vector<std::string>{"cuda:0"})
+#else
+#define NANOCHAT_EACH_ON_A_GPU(suite, values, name_of) static_assert(true)
+#endif
+
+#define NANOCHAT_EACH_ON_EVERY_DEVICE(suite, values, name_of) \
+  NANOCHAT_EACH_ON_EVERY_ISA(suite, values, name_of);         \
+  NANOCHAT_EACH_ON_THE_EMULATOR(suite, values, name_of);      \
+  NANOCHAT_EACH_ON_A_GPU(suite, values, name_of)
+
+#define NANOCHAT_EACH_ON_EVERY_KIND_OF_DEVICE(suite, values, name_of)                     \
+  NANOCHAT_EACH_ON(Cpu, suite, values, name_of, std::vector<std::string>{std::string()}); \
+  NANOCHAT_EACH_ON_THE_EMULATOR(suite, values, name_of);                                  \
+  NANOCHAT_EACH_ON_A_GPU(suite, values, name_of)
 
 // The same with one instruction set of the host: its best.
 #define NANOCHAT_ON_EVERY_KIND_OF_DEVICE(suite)                          \
