@@ -27,6 +27,7 @@ Kernels cuda_kernels() {
   return {.pack_rows = pack_rows,
           .unpack_rows = unpack_rows,
           .find_not_finite = find_not_finite,
+          .hash_pieces = hash_pieces,
           .embed = embed,
           .linear = linear,
           .rms_norm = rms_norm,
