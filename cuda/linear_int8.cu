@@ -1,0 +1,7 @@
+#include "linear_mma.cuh"
+
+namespace nanochat::cuda {
+
+void linear_int8(CudaDevice& device, const LinearCall& call) { MmaLinear<Int8Operands>(device, call).run(); }
+
+}  // namespace nanochat::cuda
