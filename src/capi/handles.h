@@ -31,7 +31,6 @@ class Fleet;
 
 struct RuntimeCore {
   std::shared_ptr<Log> log;
-  std::shared_ptr<Memory> memory;
   std::shared_ptr<ThreadPool> threads;
   std::shared_ptr<Device> device;
   pid_t pid = getpid();

@@ -67,14 +67,14 @@ std::shared_ptr<const RuntimeCore> make_core(const nanochat_runtime_options& opt
   const std::string device = options.device == nullptr ? "cpu" : options.device;
   auto core = std::make_shared<RuntimeCore>();
   core->log = make_log(options);
-  core->memory =
-      Memory::create(make_raw_memory(options), {options.memory_budget_bytes, make_tracker_options(options)});
+  const MemoryOptions memory{options.memory_budget_bytes, make_tracker_options(options)};
   core->threads = make_threads(options);
   if (device == "cpu") {
     const char* isa = std::getenv("NANOCHAT_CPU");
-    core->device = make_cpu_device(core->memory, core->threads, core->log, isa == nullptr ? "" : isa);
+    core->device = make_cpu_device(Memory::create(make_raw_memory(options), memory), core->threads, core->log,
+                                   isa == nullptr ? "" : isa);
   } else if (device == "cuda" || device.starts_with("cuda:")) {
-    core->device = make_cuda_device(device, core->threads, core->log, options.memory_budget_bytes);
+    core->device = make_cuda_device(device, memory, core->threads, core->log);
   } else {
     throw Error(Status::invalid_argument)
         .subject("nanochat_runtime_options.device")

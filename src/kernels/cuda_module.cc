@@ -28,26 +28,36 @@ std::string path_beside_this_library() {
   return kCudaModuleFile;
 }
 
-}  // namespace
-
-std::shared_ptr<Device> make_cuda_device(const std::string& name, std::shared_ptr<ThreadPool> threads,
-                                         std::shared_ptr<Log> log, uint64_t budget_bytes) {
-  return make_cuda_device_from(path_beside_this_library(), name, std::move(threads), std::move(log),
-                               budget_bytes);
-}
-
-std::shared_ptr<Device> make_cuda_device_from(const std::string& module_path, const std::string& name,
-                                              std::shared_ptr<ThreadPool> threads, std::shared_ptr<Log> log,
-                                              uint64_t budget_bytes) {
+// The module stays loaded: its device may outlive any handle we could close here.
+template <class Entry>
+Entry find_entry(const std::string& module_path, const char* name) {
   void* module = dlopen(module_path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (module == nullptr) {
     const char* reason = dlerror();
     refuse(reason == nullptr ? "the module cannot be loaded" : reason);
   }
-  // The module stays loaded: its device may outlive any handle we could close here.
-  const auto entry = reinterpret_cast<CudaModuleEntry>(dlsym(module, kCudaModuleEntry));
-  if (entry == nullptr) refuse(format_text("{} does not export {}", kCudaModuleFile, kCudaModuleEntry));
-  return entry(name, std::move(threads), std::move(log), budget_bytes);
+  const auto entry = reinterpret_cast<Entry>(dlsym(module, name));
+  if (entry == nullptr)
+    refuse(format_text("{} does not export {}: it belongs to another version", module_path, name));
+  return entry;
+}
+
+}  // namespace
+
+std::shared_ptr<Device> make_cuda_device(const std::string& name, const MemoryOptions& memory,
+                                         std::shared_ptr<ThreadPool> threads, std::shared_ptr<Log> log) {
+  return make_cuda_device_from(path_beside_this_library(), name, memory, std::move(threads), std::move(log));
+}
+
+std::vector<CudaDeviceInfo> list_cuda_devices() {
+  return find_entry<CudaDevicesEntry>(path_beside_this_library(), kCudaDevicesEntry)();
+}
+
+std::shared_ptr<Device> make_cuda_device_from(const std::string& module_path, const std::string& name,
+                                              const MemoryOptions& memory,
+                                              std::shared_ptr<ThreadPool> threads, std::shared_ptr<Log> log) {
+  const auto entry = find_entry<CudaModuleEntry>(module_path, kCudaModuleEntry);
+  return entry(name, memory, std::move(threads), std::move(log));
 }
 
 }  // namespace nanochat

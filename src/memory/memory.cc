@@ -197,17 +197,21 @@ std::unique_ptr<MemoryChunk> Memory::State::new_chunk(PoolKind pool, uint64_t ca
     }
     chunk->data = raw->allocate(capacity, alignment_of(capacity));
   }
-  const std::lock_guard lock(tracker.mutex());
+  Lock lock(tracker.mutex());
   if (chunk->data == nullptr) {
     charged -= capacity;
     note(label, capacity, false, false);
     reclaimed.notify_all();
-    throw Error(Status::out_of_memory)
-        .subject(label)
-        .field("requested_bytes", capacity)
-        .field("used_bytes", used())
-        .say("{} memory for '{}': the device has no {} bytes left; {} bytes are used", name_of(pool), label,
-             capacity, used());
+    const uint64_t in_use = used();
+    lock.unlock();
+    Error error(pool == PoolKind::model ? raw->shortage() : Status::out_of_memory);
+    error.subject(label).field("requested_bytes", capacity).field("used_bytes", in_use);
+    raw->describe_shortage(error);
+    if (error.status() == Status::cuda_alloc_failed) {
+      throw error.say("CUDA allocation failed: requested {} bytes", capacity);
+    }
+    throw error.say("{} memory for '{}': the device has no {} bytes left; {} bytes are used", name_of(pool),
+                    label, capacity, in_use);
   }
   taken += capacity;
   high_water = std::max(high_water, taken);

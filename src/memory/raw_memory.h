@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "base/error.h"
+
 namespace nanochat {
 
 // Where bytes come from: host memory, the caller's allocator callbacks, a GPU. Thread-safe.
@@ -15,6 +17,9 @@ class RawMemory {
   virtual void free(void* pointer, size_t bytes, size_t alignment) noexcept = 0;
   virtual uint64_t total_bytes() const = 0;  // 0: unknown
   virtual uint64_t available_bytes() const = 0;
+  // What it is called that model memory could not be had, and what there is to say about it.
+  virtual Status shortage() const { return Status::out_of_memory; }
+  virtual void describe_shortage(Error& /*error*/) const {}
 };
 
 }  // namespace nanochat

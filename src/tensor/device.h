@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -24,6 +25,12 @@ struct DeviceFacts {
   double temperature_celsius = -1.0, power_watts = -1.0;
 };
 
+// A GPU that could be a device.
+struct CudaDeviceInfo {
+  DeviceFacts facts;
+  uint64_t total_bytes = 0, available_bytes = 0;
+};
+
 // Thread-safe. Pointers handed to kernels are device pointers of this device.
 class Device {
  public:
@@ -35,6 +42,10 @@ class Device {
   virtual void copy_to_host(void* target, const void* source, size_t bytes) = 0;
   virtual void copy(void* target, const void* source, size_t bytes) = 0;  // within the device
   virtual void synchronize() = 0;
+  // Runs `body`, which calls kernels of this device and copies within it. A device may remember under `key`
+  // what they were, to do it faster when a body asks for the like again; what it does is what body() alone
+  // would do.
+  virtual void run_recorded(uint64_t /*key*/, const std::function<void()>& body) { body(); }
   virtual bool is_host() const = 0;  // device pointers can be read by the host
   virtual DeviceFacts facts() const = 0;
 

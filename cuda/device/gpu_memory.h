@@ -1,0 +1,25 @@
+// The GPU's memory as the door through which Memory takes it: plain cudaMalloc, never managed memory.
+#pragma once
+
+#include <memory>
+
+#include "device/context.h"
+#include "memory/raw_memory.h"
+
+namespace nanochat::cuda {
+
+class GpuMemory final : public RawMemory {
+ public:
+  explicit GpuMemory(std::shared_ptr<const Context> context) : context_(std::move(context)) {}
+  void* allocate(size_t bytes, size_t alignment) noexcept override;
+  void free(void* pointer, size_t bytes, size_t alignment) noexcept override;
+  uint64_t total_bytes() const override;
+  uint64_t available_bytes() const override;
+  Status shortage() const override { return Status::cuda_alloc_failed; }
+  void describe_shortage(Error& error) const override;
+
+ private:
+  const std::shared_ptr<const Context> context_;
+};
+
+}  // namespace nanochat::cuda
