@@ -58,7 +58,8 @@ class MmaLinear {
   // False: x does not fit.
   bool few_rows() {
     constexpr int kTile = kFewRowsTile<Operands>;
-    const int64_t x_stride = int64_t{x_row_bytes_} + kStepBytes;  // two rows of a quarter warp in different banks
+    const int64_t x_stride =
+        int64_t{x_row_bytes_} + kStepBytes;  // two rows of a quarter warp in different banks
     const int64_t tile_bytes = n_chunks_ * out_.m * kTile * 4;
     const int64_t x_bytes = out_.m * x_stride, scale_bytes = out_.m * n_chunks_ * 4;
     if (x_bytes + scale_bytes + tile_bytes > kFewRowsBytes) return false;

@@ -5,8 +5,8 @@
 //   bf16, i8: lane t of a quad has the t-th 16 bytes of 64; its words 0, 1 feed one mma, words 2, 3 the next.
 //   f8_e4m3: the 16 codes of lane t, of 64, widen to four mmas.
 // "Prepared" x is rows of bf16 or of rounded integers, padded with zeros to whole 128 bytes. 64 bytes of it
-// are a step: two mmas. For f8_e4m3 every 128 bytes are permuted so that the t-th 16 bytes of a step belong to
-// lane t.
+// are a step: two mmas. For f8_e4m3 every 128 bytes are permuted so that the t-th 16 bytes of a step belong
+// to lane t.
 //
 // The order of every sum, whatever the kernel: chunks of 256 inputs at absolute positions, from zero, one
 // mma after the other to the last step that has inputs; then the chunks' sums in ascending order, from zero.
@@ -23,9 +23,9 @@
 
 namespace nanochat::cuda {
 
-inline constexpr int kChunk = 256;      // inputs whose sum is one chain
-inline constexpr int kStepBytes = 64;   // of prepared x
-inline constexpr int kStageBytes = 128; // prepared rows are padded to whole ones
+inline constexpr int kChunk = 256;       // inputs whose sum is one chain
+inline constexpr int kStepBytes = 64;    // of prepared x
+inline constexpr int kStageBytes = 128;  // prepared rows are padded to whole ones
 
 // Inputs that linear() takes at most, so that a place in a row is an int.
 inline constexpr int64_t kMostInputs = int64_t{1} << 28;
@@ -61,7 +61,8 @@ __device__ __forceinline__ const unsigned char* weight_row(const LinearWeights& 
   return w.data + row / PackedMatrix::kPanel * w.panel_bytes + row % PackedMatrix::kPanel * w.row_bytes;
 }
 __device__ __forceinline__ float weight_scale(const LinearWeights& w, int64_t row) {
-  const auto* scales = reinterpret_cast<const float*>(w.data + (row / PackedMatrix::kPanel + 1) * w.panel_bytes);
+  const auto* scales =
+      reinterpret_cast<const float*>(w.data + (row / PackedMatrix::kPanel + 1) * w.panel_bytes);
   return scales[row % PackedMatrix::kPanel - PackedMatrix::kPanel];
 }
 
@@ -145,7 +146,7 @@ struct Int8Operands {
 };
 
 template <class Operands>
-inline constexpr int kChunkSteps = kChunk * Operands::kInputBytes / kStepBytes;
+inline constexpr int kChunkSteps = kChunk* Operands::kInputBytes / kStepBytes;
 template <class Operands>
 inline constexpr int kChunkLoads = kChunkSteps<Operands> / Operands::kLoadSteps;
 
@@ -169,7 +170,8 @@ __device__ __forceinline__ void load_inputs(float (&values)[8], const float* x, 
 }
 
 __device__ __forceinline__ uint4 rounded_to_bf16(const float (&v)[8]) {
-  return make_uint4(bf16_pair(v[0], v[1]), bf16_pair(v[2], v[3]), bf16_pair(v[4], v[5]), bf16_pair(v[6], v[7]));
+  return make_uint4(bf16_pair(v[0], v[1]), bf16_pair(v[2], v[3]), bf16_pair(v[4], v[5]),
+                    bf16_pair(v[6], v[7]));
 }
 
 // A group of 256 inputs, eight a lane, as tensor/kernels.h says for i8 weights. Returns the group's scale.
@@ -196,8 +198,8 @@ __device__ __forceinline__ float rounded_to_integers(uint2& packed, const float 
 
 // Makes one chunk of one prepared row, of row_bytes; a warp together. x: nullptr makes zeros.
 template <class Operands>
-__device__ __forceinline__ void prepare_chunk(const float* x, bool is_aligned, int k, int chunk, int row_bytes,
-                                              unsigned char* row, float* scale) {
+__device__ __forceinline__ void prepare_chunk(const float* x, bool is_aligned, int k, int chunk,
+                                              int row_bytes, unsigned char* row, float* scale) {
   const int lane = static_cast<int>(threadIdx.x) % kWarp, first = chunk * kChunk + lane * 8;
   float values[8] = {};
   if (x != nullptr) load_inputs(values, x, first, k, is_aligned);

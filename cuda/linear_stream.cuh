@@ -20,10 +20,10 @@ inline constexpr int kStreamThreads = 256;
 // --- up to 8 rows: x is prepared by every block for itself, in shared memory -----------------------------
 
 struct FewRowsPlan {
-  int tiles;          // of kFewRowsTile outputs that a block computes
-  int x_row_stride;   // bytes in shared memory
-  int chunk_sums;     // where they start, and
-  int input_scales;   // ... in bytes of shared memory
+  int tiles;         // of kFewRowsTile outputs that a block computes
+  int x_row_stride;  // bytes in shared memory
+  int chunk_sums;    // where they start, and
+  int input_scales;  // ... in bytes of shared memory
 };
 
 template <class Operands>
@@ -128,7 +128,8 @@ __global__ void __launch_bounds__(kStreamThreads)
     float total = 0.0F;
     for (int chunk = 0; chunk < n_chunks; ++chunk) {
       const float scale = Operands::kHasInputScales ? input_scales[row * n_chunks + chunk] : 1.0F;
-      total = add_chunk<Operands>(total, chunk_sums[((tile * n_chunks + chunk) * m + row) * kTile + column], scale);
+      total = add_chunk<Operands>(total, chunk_sums[((tile * n_chunks + chunk) * m + row) * kTile + column],
+                                  scale);
     }
     put_output(out, row, output, Operands::kHasScales ? weight_scale(w, output) * total : total);
   }
@@ -166,7 +167,8 @@ struct WeightQueue {
   int row_bytes;
   uint4 loaded[kParts][kLoadsAhead];
 
-  __device__ __forceinline__ WeightQueue(const LinearWeights& w, int64_t first_output) : row_bytes(w.row_bytes) {
+  __device__ __forceinline__ WeightQueue(const LinearWeights& w, int64_t first_output)
+      : row_bytes(w.row_bytes) {
     const int lane = static_cast<int>(threadIdx.x) % kWarp;
     for (int part = 0; part < kParts; ++part) rows[part] = weight_row(w, first_output + part * 8 + lane / 4);
   }
@@ -174,7 +176,8 @@ struct WeightQueue {
     const int t = static_cast<int>(threadIdx.x) % 4;
     const int at = ((chunk * kQuads + quad) * kLoadsAhead + i) * kStepBytes + t * 16;
 #pragma unroll
-    for (int part = 0; part < kParts; ++part) loaded[part][i] = weights_16<kAligned>(rows[part], at, row_bytes);
+    for (int part = 0; part < kParts; ++part)
+      loaded[part][i] = weights_16<kAligned>(rows[part], at, row_bytes);
   }
 };
 
@@ -207,8 +210,8 @@ __device__ __forceinline__ void multiply_quad(typename Operands::Sum (&sums)[kTi
   }
 }
 
-// A block computes kTiles * 16 rows of 16 outputs; there are zero rows up to whole tiles. The tiles of rows of
-// one tile of outputs follow each other in blockIdx.x, so that its weights come from memory once.
+// A block computes kTiles * 16 rows of 16 outputs; there are zero rows up to whole tiles. The tiles of rows
+// of one tile of outputs follow each other in blockIdx.x, so that its weights come from memory once.
 template <class Operands, int kTiles, bool kAligned>
 __global__ void __launch_bounds__(kStreamThreads, 2)
     linear_some_rows(LinearWeights w, PreparedInputs in, LinearOutputs out, int64_t n_row_tiles) {
@@ -254,7 +257,8 @@ __global__ void __launch_bounds__(kStreamThreads, 2)
       for (int i = 0; i < kTotals; ++i) {
         const int at = thread + i * kStreamThreads;
         const int64_t row = first_row + at / kSomeRowsTile;
-        const float scale = Operands::kHasInputScales ? in.scales[(segment + turn) * in.n_scale_rows + row] : 1.0F;
+        const float scale =
+            Operands::kHasInputScales ? in.scales[(segment + turn) * in.n_scale_rows + row] : 1.0F;
         totals[i] = add_chunk<Operands>(totals[i], chunk_sums[turn][at], scale);
       }
     }

@@ -51,9 +51,11 @@ class TileCopies {
       : weights_(weight_row(w, first_output + Weights::row()) + Weights::piece() * 16),
         inputs_(in.rows + (first_row + Inputs::row()) * in.row_bytes + Inputs::piece() * 16),
         rows_left_(m - first_row < Shape::kRows ? static_cast<int>(m - first_row) : Shape::kRows),
-        panels_left_(static_cast<int>((w.n - first_output + PackedMatrix::kPanel - 1) / PackedMatrix::kPanel)) {}
+        panels_left_(
+            static_cast<int>((w.n - first_output + PackedMatrix::kPanel - 1) / PackedMatrix::kPanel)) {}
 
-  __device__ __forceinline__ void start_weights(unsigned char* stage, int number, const LinearWeights& w) const {
+  __device__ __forceinline__ void start_weights(unsigned char* stage, int number,
+                                                const LinearWeights& w) const {
     const int offset = number * Shape::kWeightBytes;
     const bool is_inside = offset + Weights::piece() * 16 < w.row_bytes;
 #pragma unroll
@@ -65,7 +67,8 @@ class TileCopies {
               is_inside && panel < panels_left_);
     }
   }
-  __device__ __forceinline__ void start_inputs(unsigned char* stage, int number, const PreparedInputs& in) const {
+  __device__ __forceinline__ void start_inputs(unsigned char* stage, int number,
+                                               const PreparedInputs& in) const {
 #pragma unroll
     for (int i = 0; i < Inputs::kCount; ++i) {
       const int step = i * Inputs::kRowStep;
