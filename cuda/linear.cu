@@ -1,5 +1,6 @@
 // y (+)= x w^T for every type of weights. What each output is a sum of, and in which order, is said in
 // linear_operands.cuh and linear_f32.cu: not by which kernel, nor by how many rows are asked for.
+#include "base/error.h"
 #include "linear_plan.h"
 #include "stems.h"
 
@@ -8,6 +9,11 @@ namespace nanochat::cuda {
 void linear(Device& device, const PackedMatrix& w, const float* x, int64_t ldx, int64_t m, float* y,
             int64_t ldy, LinearOutput output) {
   if (m == 0 || w.n == 0) return;
+  if (w.k > kMostInputs) {
+    throw Error(Status::unsupported)
+        .subject(device.name())
+        .say("a matrix has {} inputs, the kernels of CUDA devices take {} at most", w.k, kMostInputs);
+  }
   const LinearCall call{w, x, ldx, m, y, ldy, output};
   switch (w.dtype) {
     case DType::bf16:

@@ -108,7 +108,7 @@ struct FewRowsStages {
 };
 
 template <int kRows>
-__global__ void __launch_bounds__(kFewWarps* kWarp)
+__global__ void __launch_bounds__(kFewWarps* kWarp, 3)
     linear_f32_few(LinearWeights w, LinearInputs in, LinearOutputs out) {
   NANOCHAT_LAUNCH_SHARED(unsigned char, shared);
   const int thread = static_cast<int>(threadIdx.x), warp = thread / kWarp, lane = thread % kWarp;

@@ -14,6 +14,16 @@ namespace nanochat::cuda {
 template <class Operands>
 class MmaLinear {
  public:
+  static KernelList kernels() {
+    return {kernel_handle(linear_few_rows<Operands>),
+            kernel_handle(linear_prepare<Operands>),
+            kernel_handle(linear_some_rows<Operands, 1, false>),
+            kernel_handle(linear_some_rows<Operands, 1, true>),
+            kernel_handle(linear_some_rows<Operands, 2, true>),
+            kernel_handle(linear_tiles<SmallTiles<Operands>>),
+            kernel_handle(linear_tiles<LargeTiles<Operands>>)};
+  }
+
   MmaLinear(CudaDevice& device, const LinearCall& call)
       : device_(device),
         w_{static_cast<const unsigned char*>(call.w.data),

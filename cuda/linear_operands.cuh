@@ -27,9 +27,6 @@ inline constexpr int kChunk = 256;       // inputs whose sum is one chain
 inline constexpr int kStepBytes = 64;    // of prepared x
 inline constexpr int kStageBytes = 128;  // prepared rows are padded to whole ones
 
-// Inputs that linear() takes at most, so that a place in a row is an int.
-inline constexpr int64_t kMostInputs = int64_t{1} << 28;
-
 struct LinearWeights {
   const unsigned char* data;
   int64_t panel_bytes, n;

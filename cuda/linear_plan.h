@@ -6,6 +6,9 @@
 
 namespace nanochat::cuda {
 
+// Inputs that linear() takes at most, so that a place in a row is an int.
+inline constexpr int64_t kMostInputs = int64_t{1} << 28;
+
 // What linear() was asked for; m, n > 0.
 struct LinearCall {
   PackedMatrix w;

@@ -237,7 +237,7 @@ __global__ void __launch_bounds__(kStreamThreads, 2)
       const int chunk = segment + turn;
       if (chunk >= n_chunks) break;
       typename Operands::Sum sums[kTiles][Queue::kParts][4] = {};
-#pragma unroll
+#pragma unroll 1
       for (int quad = 0; quad < Queue::kQuads; ++quad) {
         const int x_first = (chunk * Queue::kQuads + quad) * kLoadsAhead * Operands::kLoadSteps * kStepBytes;
         const int next_chunk = quad + 1 < Queue::kQuads ? chunk : chunk + kStreamWarps;
