@@ -96,8 +96,10 @@ class MmaLinear {
   // x in Scratch of prepared_bytes(n_rows).
   PreparedInputs prepare(const Scratch& scratch, int64_t n_rows) {
     auto* rows = scratch.template as<unsigned char>();
-    const PreparedInputs prepared{rows, reinterpret_cast<float*>(rows + whole(n_rows * x_row_bytes_, 256)),
-                                  n_rows, whole(n_rows, kScaleRows), x_row_bytes_};
+    const PreparedInputs prepared{
+        rows,         reinterpret_cast<float*>(rows + whole(n_rows * x_row_bytes_, 256)),
+        n_rows,       whole(n_rows, kScaleRows),
+        x_row_bytes_, static_cast<int>(n_chunks_)};
     const int64_t n_blocks = parts(n_rows * n_chunks_, kStreamWarps);
     if (n_blocks > 0) {
       launch(device_, {grid(std::min<int64_t>(n_blocks, 1 << 20)), dim3(kStreamThreads)},

@@ -27,6 +27,7 @@ inline constexpr int kChunk = 256;       // inputs whose sum is one chain
 inline constexpr int kStepBytes = 64;    // of prepared x
 inline constexpr int kStageBytes = 128;  // prepared rows are padded to whole ones
 
+// Arguments of kernels have no holes: recorded ones are compared byte by byte.
 struct LinearWeights {
   const unsigned char* data;
   int64_t panel_bytes, n;
@@ -36,14 +37,14 @@ struct LinearWeights {
 struct LinearOutputs {
   float* y;
   int64_t ldy, m;
-  bool adds;
+  int64_t adds;  // or not: 0
 };
 
 // x as the caller has it.
 struct LinearInputs {
   const float* x;
   int64_t ldx;
-  bool is_aligned;  // every row, to 16 bytes
+  int64_t is_aligned;  // every row, to 16 bytes; or not: 0
 };
 
 // x in Scratch. scales: [chunks][n_scale_rows], of integers alone; those of rows past the last mean nothing.
@@ -51,7 +52,7 @@ struct PreparedInputs {
   unsigned char* rows;
   float* scales;
   int64_t n_rows, n_scale_rows;
-  int row_bytes;
+  int row_bytes, n_chunks;
 };
 
 __device__ __forceinline__ const unsigned char* weight_row(const LinearWeights& w, int64_t row) {
@@ -65,7 +66,7 @@ __device__ __forceinline__ float weight_scale(const LinearWeights& w, int64_t ro
 
 __device__ __forceinline__ void put_output(const LinearOutputs& out, int64_t row, int64_t column, float sum) {
   float* y = out.y + row * out.ldy + column;
-  *y = out.adds ? *y + sum : sum;
+  *y = out.adds != 0 ? *y + sum : sum;
 }
 
 __device__ __forceinline__ uint4 zeros_16() { return make_uint4(0, 0, 0, 0); }

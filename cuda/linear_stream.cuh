@@ -78,7 +78,7 @@ __global__ void __launch_bounds__(kStreamThreads)
   const int x_row_bytes = plan.x_row_stride - kStepBytes;
   for (int i = warp; i < m * n_chunks; i += n_warps) {
     const int row = i / n_chunks;
-    prepare_chunk<Operands>(in.x + row * in.ldx, in.is_aligned, w.k, i % n_chunks, x_row_bytes,
+    prepare_chunk<Operands>(in.x + row * in.ldx, in.is_aligned != 0, w.k, i % n_chunks, x_row_bytes,
                             shared + row * plan.x_row_stride, input_scales + i);
   }
   __syncthreads();
@@ -142,11 +142,11 @@ __global__ void __launch_bounds__(kStreamThreads)
     linear_prepare(LinearInputs in, int64_t m, int k, PreparedInputs prepared) {
   wait_for_earlier_kernels();
   let_next_kernel_start();
-  const int64_t n_chunks = (k + kChunk - 1) / kChunk, n_warps = int64_t{gridDim.x} * (kStreamThreads / kWarp);
+  const int64_t n_chunks = prepared.n_chunks, n_warps = int64_t{gridDim.x} * (kStreamThreads / kWarp);
   for (int64_t i = (int64_t{blockIdx.x} * kStreamThreads + threadIdx.x) / kWarp;
        i < prepared.n_rows * n_chunks; i += n_warps) {
     const int64_t row = i / n_chunks, chunk = i % n_chunks;
-    prepare_chunk<Operands>(row < m ? in.x + row * in.ldx : nullptr, in.is_aligned, k,
+    prepare_chunk<Operands>(row < m ? in.x + row * in.ldx : nullptr, in.is_aligned != 0, k,
                             static_cast<int>(chunk), prepared.row_bytes,
                             prepared.rows + row * prepared.row_bytes,
                             prepared.scales + chunk * prepared.n_scale_rows + row);

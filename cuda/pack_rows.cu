@@ -28,17 +28,19 @@ namespace {
 
 constexpr int kTileColumns = 1024;  // of a row, for a block
 
+// Arguments of kernels have no holes.
 struct Packed {
   unsigned char* data;
   DType dtype;
-  int64_t n, k, n_columns, panel_bytes, row_bytes;  // n_columns: with the padding
+  int n_padding;  // columns after the k-th
+  int64_t n, k, panel_bytes, row_bytes;
 
   explicit Packed(const PackedMatrix& matrix)
       : data(static_cast<unsigned char*>(matrix.data)),
         dtype(matrix.dtype),
+        n_padding(static_cast<int>(packed_columns(matrix) - matrix.k)),
         n(matrix.n),
         k(matrix.k),
-        n_columns(packed_columns(matrix)),
         panel_bytes(PackedMatrix::panel_bytes(matrix.dtype, matrix.k)),
         row_bytes(weight_row_bytes(matrix.dtype, matrix.k)) {}
 };
@@ -59,6 +61,7 @@ __device__ __forceinline__ bool has_row_scales(DType dtype) {
 struct Piece {
   const void* source;
   DType dtype;
+  int n_padding;  // columns that follow these and are the row's last
   int64_t first_row, first_column, n_columns, first_index;
 };
 
@@ -70,8 +73,7 @@ __device__ __forceinline__ void report(int64_t* first_bad, int64_t index) {
 __global__ void pack_values(Packed target, Piece piece, int64_t tiles_of_row, int64_t* first_bad) {
   wait_for_earlier_kernels();
   const int64_t row = blockIdx.x / tiles_of_row, begin = blockIdx.x % tiles_of_row * kTileColumns;
-  const bool is_last = piece.first_column + piece.n_columns == target.k;
-  const int64_t end = is_last ? target.n_columns - piece.first_column : piece.n_columns;
+  const int64_t end = piece.n_columns + piece.n_padding;
   unsigned char* to = packed_row(target, piece.first_row + row);
   for (int64_t i = begin + threadIdx.x; i < end && i < begin + kTileColumns; i += blockDim.x) {
     float value = 0.0F;
@@ -94,8 +96,7 @@ __global__ void pack_stored(Packed target, Piece piece, const float* scales, int
   wait_for_earlier_kernels();
   const int64_t row = blockIdx.x / tiles_of_row, begin = blockIdx.x % tiles_of_row * kTileColumns;
   const auto* from = static_cast<const unsigned char*>(piece.source) + row * piece.n_columns;
-  const bool is_last = piece.first_column + piece.n_columns == target.k;
-  const int64_t end = is_last ? target.n_columns - piece.first_column : piece.n_columns;
+  const int64_t end = piece.n_columns + piece.n_padding;
   unsigned char* to = packed_row(target, piece.first_row + row) + piece.first_column;
   for (int64_t i = begin + threadIdx.x; i < end && i < begin + kTileColumns; i += blockDim.x) {
     const unsigned char code = i < piece.n_columns ? from[i] : 0;
@@ -139,12 +140,13 @@ __device__ RowFacts range_of_row(const Piece& piece, int64_t first) {
   return {__uint_as_float(largest_bits), first_bad == ~0ULL ? -1 : static_cast<int64_t>(first_bad)};
 }
 
-// To i8 and f8_e4m3. A block: a row, which the piece has wholly, and otherwise `known`.
-__global__ void quantise_rows(Packed target, Piece piece, RowFacts known, int64_t* first_bad) {
+// To i8 and f8_e4m3. A block: a row, which the piece has wholly, or of which these are known.
+__global__ void quantise_rows(Packed target, Piece piece, float known_largest, int64_t known_bad,
+                              int64_t* first_bad) {
   wait_for_earlier_kernels();
   const bool is_whole = piece.n_columns == target.k;
   const int64_t first = blockIdx.x * piece.n_columns, row = piece.first_row + blockIdx.x;
-  const RowFacts range = is_whole ? range_of_row(piece, first) : known;
+  const RowFacts range = is_whole ? range_of_row(piece, first) : RowFacts{known_largest, known_bad};
   const bool is_good = range.first_bad < 0;
   const float scale = __fdiv_rn(range.largest, target.dtype == DType::i8 ? 127.0F : kLargestF8);
   const float divisor = is_good && scale > 0.0F ? scale : 1.0F;
@@ -152,8 +154,7 @@ __global__ void quantise_rows(Packed target, Piece piece, RowFacts known, int64_
     *scale_of(target, row) = scale;
     if (!is_good) report(first_bad, piece.first_index + first - piece.first_column + range.first_bad);
   }
-  const bool is_last = piece.first_column + piece.n_columns == target.k;
-  const int64_t end = is_last ? target.n_columns - piece.first_column : piece.n_columns;
+  const int64_t end = piece.n_columns + piece.n_padding;
   unsigned char* to = packed_row(target, row) + piece.first_column;
   for (int64_t i = threadIdx.x; i < end; i += blockDim.x) {
     const bool is_there = is_good && i < piece.n_columns;
@@ -245,14 +246,16 @@ void pack_piece(Upload& upload, const PackCall& call, int64_t row, int64_t n_row
     std::memcpy(host + scales_at, call.scales + row, static_cast<size_t>(n_rows) * sizeof(float));
   const size_t scale_bytes = call.scales != nullptr ? static_cast<size_t>(n_rows) * sizeof(float) : 0;
   if (bytes + scale_bytes > 0) upload.send(scales_at + scale_bytes);
-  const Piece piece{upload.device(), call.dtype, call.first_row + row, column, n_columns, first};
+  const int padding = column + n_columns == call.target.k ? call.target.n_padding : 0;
+  const Piece piece{upload.device(), call.dtype, padding, call.first_row + row, column, n_columns, first};
   const int64_t tiles = tiles_of(n_columns + 4);  // padding is less than four
   if (call.scales != nullptr) {
     const auto* scales = reinterpret_cast<const float*>(upload.device() + scales_at);
     upload.launch({blocks(n_rows * tiles), kBlockThreads}, pack_stored, call.target, piece, scales, tiles,
                   upload.answer());
   } else if (has_scales(call.target.dtype)) {
-    upload.launch({blocks(n_rows), kBlockThreads}, quantise_rows, call.target, piece, known, upload.answer());
+    upload.launch({blocks(n_rows), kBlockThreads}, quantise_rows, call.target, piece, known.largest,
+                  known.first_bad, upload.answer());
   } else {
     upload.launch({blocks(n_rows * tiles), kBlockThreads}, pack_values, call.target, piece, tiles,
                   upload.answer());
