@@ -82,7 +82,7 @@ void describe(cudaDeviceProp& p) {
 }  // namespace
 
 Machine& machine() {
-  static Machine only;
+  static Machine& only = *new Machine;
   return only;
 }
 

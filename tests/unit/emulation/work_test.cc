@@ -4,6 +4,7 @@
 
 #include "device_array.h"
 #include "emulation_control.h"
+#include "sanitizers.h"
 
 namespace nanochat::emulation {
 namespace {
@@ -320,6 +321,15 @@ TEST_F(EmulatedMemory, EndsWhereItEnds) {
         cudaDeviceSynchronize();
       },
       "write_at.*block \\(0, 0, 0\\), thread \\(0, 0, 0\\)");
+#ifdef NANOCHAT_ASAN
+  const DeviceArray<float> few(3);
+  EXPECT_DEATH(
+      {
+        launch({dim3(1), dim3(1)}, write_at, few.get(), 3);
+        cudaDeviceSynchronize();
+      },
+      "AddressSanitizer: use-after-poison.*write_at.*block \\(0, 0, 0\\), thread \\(0, 0, 0\\)");
+#endif
 }
 
 // --- kernels that begin early ----------------------------------------------------------------------------
