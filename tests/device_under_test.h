@@ -30,20 +30,19 @@ inline std::shared_ptr<Device> make_device(const std::string& device = "", int n
   options.n_threads = n_threads;
   auto threads = std::make_shared<ThreadPool>(options);
   auto log = std::make_shared<Log>();
+  MemoryOptions memory;
+  memory.budget_bytes = budget_bytes;
 #ifdef NANOCHAT_EMULATED_CUDA_MODULE
   if (device == "emulated") {
-    return make_cuda_device_from(NANOCHAT_EMULATED_CUDA_MODULE, "cuda:0", std::move(threads), std::move(log),
-                                 budget_bytes);
+    return make_cuda_device_from(NANOCHAT_EMULATED_CUDA_MODULE, "cuda:0", memory, std::move(threads),
+                                 std::move(log));
   }
 #endif
 #ifdef NANOCHAT_CUDA_MODULE
   if (device == "cuda:0") {
-    return make_cuda_device_from(NANOCHAT_CUDA_MODULE, device, std::move(threads), std::move(log),
-                                 budget_bytes);
+    return make_cuda_device_from(NANOCHAT_CUDA_MODULE, device, memory, std::move(threads), std::move(log));
   }
 #endif
-  MemoryOptions memory;
-  memory.budget_bytes = budget_bytes;
   return make_cpu_device(Memory::create(std::move(raw), memory), std::move(threads), std::move(log), device);
 }
 
