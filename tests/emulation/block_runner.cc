@@ -48,7 +48,7 @@ struct Block {
   std::vector<std::vector<AsyncCopy>> copies;  // by thread
   std::vector<unsigned> n_committed;
 };
-Block block;
+Block& block = *new Block;
 
 unsigned pick(unsigned set) {
   return block.order == Order::ascending ? static_cast<unsigned>(std::countr_zero(set))

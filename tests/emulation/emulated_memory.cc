@@ -41,7 +41,7 @@ struct Memories {
   int n_open = 0;
 };
 Memories& memories() {
-  static Memories all;
+  static Memories& all = *new Memories;
   return all;
 }
 
@@ -179,7 +179,13 @@ void report_fault(int signal, siginfo_t* info, void*) {
   sigaction(signal, &handler_before, nullptr);
 }
 
+void report_place() {
+  const std::string place = describe_place();
+  if (!place.empty()) std::fprintf(stderr, "CUDA emulator: that was %s\n", place.c_str());
+}
+
 void watch_faults() {
+  before_sanitizer_ends(report_place);
   static unsigned char signal_stack[size_t{128} << 10];
   stack_t stack{};
   stack.ss_sp = signal_stack;

@@ -47,7 +47,8 @@ constexpr size_t kStackBytes = size_t{128} << 10;
 #endif
 constexpr size_t kGuardBytes = 4096;
 
-std::vector<Fiber*> free_fibers;
+// Never destroyed, as all that the emulator keeps: devices may outlive any static object.
+std::vector<Fiber*>& free_fibers = *new std::vector<Fiber*>;
 Fiber* previous = nullptr;
 size_t n_fibers = 0;
 

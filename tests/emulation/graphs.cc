@@ -40,7 +40,7 @@ struct Graphs {
   std::vector<cudaGraphExec_t> executables;
 };
 Graphs& graphs() {
-  static Graphs known;
+  static Graphs& known = *new Graphs;
   return known;
 }
 

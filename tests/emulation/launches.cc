@@ -30,7 +30,7 @@ struct Registry {
   std::map<const void*, const KernelFacts*> kernels;
 };
 Registry& registry() {
-  static Registry known;
+  static Registry& known = *new Registry;
   return known;
 }
 
@@ -115,7 +115,7 @@ class StaticShared {
     std::vector<SharedVariable> variables;
   };
   static std::map<const void*, Own>& by_kernel() {
-    static std::map<const void*, Own> known;
+    static auto& known = *new std::map<const void*, Own>;
     return known;
   }
   Own& own_;
@@ -283,7 +283,7 @@ cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute
 cudaError_t cudaFuncGetName(const char** name, const void* kernel) {
   const std::lock_guard lock(machine().mutex);
   if (find_kernel(kernel) == nullptr) return note_error(cudaErrorInvalidDeviceFunction);
-  static std::map<const void*, std::string> names;
+  static auto& names = *new std::map<const void*, std::string>;
   *name = names.try_emplace(kernel, name_of_function(kernel)).first->second.c_str();
   return cudaSuccess;
 }

@@ -82,7 +82,7 @@ void describe(cudaDeviceProp& p) {
 }  // namespace
 
 Machine& machine() {
-  static Machine only;
+  static Machine& only = *new Machine;
   return only;
 }
 
@@ -184,11 +184,14 @@ cudaError_t cudaGetDeviceCount(int* count) {
 }
 
 cudaError_t cudaSetDevice(int device) {
-  return call("cudaSetDevice", [&] {
-    if (device < 0 || device >= machine().n_gpus) return cudaErrorInvalidDevice;
-    nanochat::emulation::set_context(nanochat::emulation::context_handle(device));
-    return cudaSuccess;
-  });
+  namespace emulation = nanochat::emulation;  // a lost context can be left
+  const std::lock_guard lock(machine().mutex);
+  if (const cudaError_t code = emulation::take_fault("cudaSetDevice"); code != cudaSuccess) {
+    return emulation::note_error(code);
+  }
+  if (device < 0 || device >= machine().n_gpus) return emulation::note_error(cudaErrorInvalidDevice);
+  emulation::set_context(emulation::context_handle(device));
+  return cudaSuccess;
 }
 
 cudaError_t cudaGetDevice(int* device) {

@@ -65,7 +65,7 @@ Symbols read_symbols() {
 }
 
 const Symbols& symbols() {
-  static const Symbols read = read_symbols();
+  static const Symbols& read = *new Symbols(read_symbols());
   return read;
 }
 

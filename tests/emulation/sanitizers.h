@@ -28,4 +28,11 @@ inline void unpoison([[maybe_unused]] const void* begin, [[maybe_unused]] size_t
 #endif
 }
 
+// `report` is called after AddressSanitizer's own words on what it has found.
+inline void before_sanitizer_ends([[maybe_unused]] void (*report)()) {
+#ifdef NANOCHAT_ASAN
+  __sanitizer_set_death_callback(report);
+#endif
+}
+
 }  // namespace nanochat::emulation

@@ -24,7 +24,7 @@ struct Streams {
   std::vector<cudaEvent_t> events;
 };
 Streams& streams() {
-  static Streams known;
+  static Streams& known = *new Streams;
   return known;
 }
 

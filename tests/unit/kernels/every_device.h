@@ -3,7 +3,6 @@
 
 #include <cmath>
 #include <cstring>
-#include <initializer_list>
 #include <memory>
 #include <string>
 #include <utility>
@@ -120,44 +119,14 @@ class EveryIsa : public ::testing::TestWithParam<std::string> {
   const Kernels& kernels() { return device_->kernels(); }
 };
 
-class EveryDevice : public ::testing::TestWithParam<std::string> {
+class EveryDevice : public DeviceTest {
  protected:
-  void SetUp() override {
-    NANOCHAT_SKIP_WITHOUT_A_GPU(GetParam());
-    if (!is_cuda(GetParam())) {
-      device_ = make_device(GetParam(), 2);
-    } else {
-      if (of_suite() == nullptr) of_suite() = make_device(GetParam(), 2);
-      device_ = of_suite();
-    }
-  }
-  static void TearDownTestSuite() { of_suite().reset(); }
-
-  Device& device() { return *device_; }
-  const Kernels& kernels() { return device_->kernels(); }
+  const Kernels& kernels() { return device().kernels(); }
 
   template <class T>
   DeviceArray<T> on_device(std::vector<T> values) {
     return DeviceArray<T>(device(), std::move(values));
   }
-
-  // What to try: all, but where each operation takes a thousand times as long.
-  template <class T>
-  std::vector<T> sizes(std::vector<T> all, std::vector<T> few) const {
-    return GetParam() == "emulated" ? few : all;
-  }
-  std::vector<int64_t> sizes(std::initializer_list<int64_t> all, std::initializer_list<int64_t> few) const {
-    return sizes(std::vector<int64_t>(all), std::vector<int64_t>(few));
-  }
-  int64_t size(int64_t usual, int64_t small) const { return GetParam() == "emulated" ? small : usual; }
-
- private:
-  // To make one takes long on a GPU: one for the whole suite.
-  static std::shared_ptr<Device>& of_suite() {
-    static std::shared_ptr<Device> device;
-    return device;
-  }
-  std::shared_ptr<Device> device_;
 };
 
 }  // namespace nanochat::testing
