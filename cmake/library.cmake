@@ -83,7 +83,7 @@ set(nanochat_objects $<TARGET_OBJECTS:nanochat_device> $<TARGET_OBJECTS:nanochat
 
 file(GLOB capi_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/capi/*.cc)
 add_library(nanochat_capi OBJECT ${capi_sources})
-target_compile_definitions(nanochat_capi PRIVATE NANOCHAT_BUILDING)
+target_compile_definitions(nanochat_capi PRIVATE NANOCHAT_BUILDING $<$<BOOL:${NANOCHAT_CUDA}>:NANOCHAT_WITH_CUDA>)
 target_compile_options(nanochat_capi PRIVATE ${nanochat_library_flags})
 target_include_directories(nanochat_capi PRIVATE ${PROJECT_SOURCE_DIR}/include)
 target_link_libraries(nanochat_capi PRIVATE nanochat_engine)

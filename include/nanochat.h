@@ -240,8 +240,8 @@ typedef void (*nanochat_pressure_callback)(int32_t level, uint64_t used_bytes, u
 
 typedef struct nanochat_runtime_options {
   size_t struct_size;
-  const char *device;          /* "cpu"; NULL: "cpu". "cuda" or "cuda:N": the CUDA module, never a silent fall-back.
-                                  In 0.1 the module finds the GPU but has no operations: UNSUPPORTED */
+  const char *device;          /* "cpu", or "cuda" or "cuda:N": a GPU through the CUDA module, never a silent fall-back.
+                                  NULL: the default one of nanochat_device_describe() */
   int32_t n_threads;           /* workers, the caller included; 0: one per core available to the process */
   int32_t spin_microseconds;   /* how long an idle worker spins before it sleeps; 0: not at all between calls */
   const int32_t *cpu_affinity; /* thread i runs on cpu_affinity[i % n_cpu_affinity]; NULL: anywhere */
@@ -278,9 +278,27 @@ NANOCHAT_API nanochat_status nanochat_runtime_create(const nanochat_runtime_opti
                                                      nanochat_runtime **out_runtime, nanochat_error **error);
 NANOCHAT_API void nanochat_runtime_free(nanochat_runtime *runtime);
 
+typedef struct nanochat_device_info {
+  size_t struct_size;
+  char name[16];                /* "cpu", "cuda:1": what nanochat_runtime_options.device takes */
+  char hardware[128];           /* "NVIDIA H200", "AMD EPYC 9R14"; "": not known */
+  int32_t is_default;           /* 1: what a runtime is made on that names no device: the first GPU where the library
+                                   was built with CUDA and finds one, else the CPU */
+  int32_t capability;           /* of CUDA, major * 10 + minor; 0: the CPU */
+  uint64_t total_bytes;         /* of its memory */
+  uint64_t available_bytes;     /* of that, now */
+} nanochat_device_info;
+
+/* The devices that a runtime can be made on: the CPU first, then every GPU that the CUDA module finds. Without module,
+ * driver or GPU there is the CPU alone, which is no error: nanochat_runtime_create() with "cuda" says what is missing.
+ * _describe() fills `info` (struct_size set by the caller) for index 0.. below the count; OUT_OF_RANGE beyond. Both look
+ * at the machine anew. Thread-safe. Since 0.1. */
+NANOCHAT_API nanochat_status nanochat_device_count(size_t *out_count, nanochat_error **error);
+NANOCHAT_API nanochat_status nanochat_device_describe(size_t index, nanochat_device_info *info, nanochat_error **error);
+
 /* Facts. Strings live as long as the runtime. NULL gives "" and 0. Thread-safe. Since 0.1. */
-NANOCHAT_API const char *nanochat_runtime_device(const nanochat_runtime *runtime); /* "cpu" */
-NANOCHAT_API const char *nanochat_runtime_isa(const nanochat_runtime *runtime);    /* "avx512_bf16" */
+NANOCHAT_API const char *nanochat_runtime_device(const nanochat_runtime *runtime); /* "cpu", "cuda:0" */
+NANOCHAT_API const char *nanochat_runtime_isa(const nanochat_runtime *runtime);    /* "avx512_bf16", "sm_90" */
 NANOCHAT_API int32_t nanochat_runtime_n_threads(const nanochat_runtime *runtime);
 
 typedef struct nanochat_memory_info {

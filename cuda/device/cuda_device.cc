@@ -27,6 +27,7 @@ Kernels cuda_kernels() {
   return {.pack_rows = pack_rows,
           .unpack_rows = unpack_rows,
           .find_not_finite = find_not_finite,
+          .hash_pieces = hash_pieces,
           .embed = embed,
           .linear = linear,
           .rms_norm = rms_norm,
@@ -277,6 +278,7 @@ Recording* CudaDevice::open_recording(uint64_t key) {
 
 void CudaDevice::run_recorded(uint64_t key, const std::function<void()>& body) {
   const UseContext use(*context_);
+  if (is_lost_.load(std::memory_order_relaxed)) refuse_lost();
   Recording* const recording = recording_of_thread == nullptr ? open_recording(key) : nullptr;
   if (recording == nullptr) return body();
   const auto close = [&] {

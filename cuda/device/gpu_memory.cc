@@ -1,7 +1,5 @@
 #include "device/gpu_memory.h"
 
-#include <cuda_runtime.h>
-
 #include "device/cuda_error.h"
 
 namespace nanochat::cuda {
@@ -10,8 +8,10 @@ namespace nanochat::cuda {
 void* GpuMemory::allocate(size_t bytes, size_t /*alignment*/) noexcept {
   const UseContext use(*context_);
   void* pointer = nullptr;
-  if (cudaMalloc(&pointer, bytes) == cudaSuccess) return pointer;
+  const cudaError_t code = cudaMalloc(&pointer, bytes);
+  if (code == cudaSuccess) return pointer;
   cudaGetLastError();
+  refusal_ = code;
   return nullptr;
 }
 
@@ -32,10 +32,14 @@ uint64_t GpuMemory::available_bytes() const {
   return cudaMemGetInfo(&available, &total) == cudaSuccess ? available : 0;
 }
 
-void GpuMemory::describe_shortage(Error& error) const {
-  error.field("cuda_error", reason_of("cudaMalloc", cudaErrorMemoryAllocation))
-      .field("vram_free", available_bytes())
-      .field("vram_total", total_bytes());
+Error GpuMemory::shortage(bool is_model, uint64_t bytes) const {
+  const std::string reason = reason_of("cudaMalloc", refusal_);
+  if (is_context_lost(refusal_)) {
+    return Error(Status::cuda_context_lost).field("reason", reason).say("CUDA context lost: {}", reason);
+  }
+  Error error(is_model ? Status::cuda_alloc_failed : Status::out_of_memory);
+  error.field("cuda_error", reason).field("vram_free", available_bytes()).field("vram_total", total_bytes());
+  return error.say("CUDA allocation failed: requested {} bytes", bytes);
 }
 
 }  // namespace nanochat::cuda

@@ -1,7 +1,10 @@
 // The GPU's memory as the door through which Memory takes it: plain cudaMalloc, never managed memory.
 #pragma once
 
+#include <atomic>
 #include <memory>
+
+#include <cuda_runtime.h>
 
 #include "device/context.h"
 #include "memory/raw_memory.h"
@@ -15,11 +18,11 @@ class GpuMemory final : public RawMemory {
   void free(void* pointer, size_t bytes, size_t alignment) noexcept override;
   uint64_t total_bytes() const override;
   uint64_t available_bytes() const override;
-  Status shortage() const override { return Status::cuda_alloc_failed; }
-  void describe_shortage(Error& error) const override;
+  Error shortage(bool is_model, uint64_t bytes) const override;
 
  private:
   const std::shared_ptr<const Context> context_;
+  std::atomic<cudaError_t> refusal_{cudaSuccess};  // of the last allocation that failed
 };
 
 }  // namespace nanochat::cuda

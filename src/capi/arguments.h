@@ -72,6 +72,14 @@ void export_info(const T& filled, T* info) {
   info->struct_size = size;
 }
 
+// Into a field of an info struct, cut to what fits with its NUL.
+template <size_t kSize>
+void export_text(std::string_view text, char (&field)[kSize]) {
+  const size_t n = text.size() < kSize ? text.size() : kSize - 1;
+  std::memcpy(field, text.data(), n);
+  field[n] = '\0';
+}
+
 // A C array of a caller: NULL is legal only when it is empty.
 template <class T>
 std::vector<T> import_array(const T* values, size_t n, const char* name) {

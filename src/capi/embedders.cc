@@ -37,8 +37,7 @@ nanochat_status nanochat_embed_hypervectors(const char* const* texts, const size
                                             nanochat_error** error) {
   return guard(error, [&] {
     require_pointer(out_embeddings, "out_embeddings");
-    *out_embeddings =
-        new nanochat_embeddings{embed_hypervectors(import_texts({texts, text_sizes, n_texts}))};
+    *out_embeddings = new nanochat_embeddings{embed_hypervectors(import_texts({texts, text_sizes, n_texts}))};
   });
 }
 

@@ -171,7 +171,7 @@ nanochat_component_info describe(const Registry& registry, size_t index) {
     info.address = reinterpret_cast<uintptr_t>(component->address());
     info.bytes = component->bytes();
     info.locked_bytes = component->locked_bytes();
-    if (has_weights(spec.kind)) component->checksum().hex().copy(info.checksum, sizeof info.checksum - 1);
+    if (has_weights(spec.kind)) export_text(component->checksum().hex(), info.checksum);
   }
   return info;
 }

@@ -1,6 +1,7 @@
 #include <cstdlib>
 
 #include "capi/arguments.h"
+#include "capi/default_device.h"
 #include "capi/guard.h"
 #include "kernels/cuda_module.h"
 #include "memory/callback_memory.h"
@@ -64,11 +65,11 @@ std::shared_ptr<ThreadPool> make_threads(const nanochat_runtime_options& options
 std::shared_ptr<const RuntimeCore> make_core(const nanochat_runtime_options& options) {
   require_enum(options.log_level, NANOCHAT_LOG_DEBUG, "nanochat_runtime_options.log_level");
   require_enum(options.tracking_level, NANOCHAT_TRACKING_DEBUG, "nanochat_runtime_options.tracking_level");
-  const std::string device = options.device == nullptr ? "cpu" : options.device;
   auto core = std::make_shared<RuntimeCore>();
   core->log = make_log(options);
   const MemoryOptions memory{options.memory_budget_bytes, make_tracker_options(options)};
   core->threads = make_threads(options);
+  const std::string device = options.device == nullptr ? default_device(*core->log) : options.device;
   if (device == "cpu") {
     const char* isa = std::getenv("NANOCHAT_CPU");
     core->device = make_cpu_device(Memory::create(make_raw_memory(options), memory), core->threads, core->log,

@@ -48,7 +48,6 @@ void add_fleet_options(CLI::App& command, FleetChoice& choice) {
   command.add_option("--manifest", choice.manifest, "The fleet: a JSON file, see docs/warm.md")
       ->required()
       ->type_name("FILE");
-  command.add_option("--device", choice.machine.device, "cpu, cuda or cuda:N")->default_str("cpu");
   command.add_option("--budget", choice.budget, "Bytes that all weights may take together")
       ->check(unsigned_number())
       ->type_name("BYTES");
@@ -70,7 +69,7 @@ void add_fleet_options(CLI::App& command, FleetChoice& choice) {
                           ->type_name("DIR");
   command.add_flag("--no-dump", choice.no_dump, "No dump of a failed start")->excludes(dump);
   command.add_flag("--verbose", choice.machine.verbose, "What is planned and done, on standard error");
-  add_thread_option(command, choice.machine);
+  add_machine_options(command, choice.machine);
   command.add_flag("--no-progress", choice.machine.no_progress, "No progress on standard error");
 }
 

@@ -58,7 +58,7 @@ void add_fleet_commands(CLI::App& app) {
   init->add_option("--seed", made->seed, "Another seed, another fleet")
       ->check(unsigned_number())
       ->capture_default_str();
-  add_thread_option(*init, made->machine);
+  add_machine_options(*init, made->machine);
   init->callback([made] { run_init(*made); });
 
   CLI::App* record = group->add_subcommand(

@@ -28,6 +28,23 @@ Json runtime_facts(const nanochat_runtime* runtime) {
           {"memory_available_bytes", memory.device_available_bytes}};
 }
 
+Json device_facts() {
+  size_t n = 0;
+  call(Exit::running, nanochat_device_count, &n);
+  Json devices = Json::object();
+  for (size_t i = 0; i < n; ++i) {
+    nanochat_device_info info{};
+    info.struct_size = sizeof info;
+    call(Exit::running, nanochat_device_describe, i, &info);
+    devices[info.name] = {{"hardware", info.hardware},
+                          {"capability", info.capability},
+                          {"memory_total_bytes", info.total_bytes},
+                          {"memory_available_bytes", info.available_bytes},
+                          {"is_default", info.is_default != 0}};
+  }
+  return devices;
+}
+
 Json plan_facts(const nanochat_runtime* runtime, const ModelChoice& choice) {
   nanochat_model_options options = NANOCHAT_MODEL_OPTIONS_INIT;
   options.weights = weights_of(choice);
@@ -82,6 +99,7 @@ void run_info(const Info& info) {
   Json facts = {{"schema", "nanochat-info-1"},
                 {"version", nanochat_version_string()},
                 {"build", Json::parse(nanochat_build_info())},
+                {"devices", device_facts()},
                 {"runtime", runtime_facts(runtime.get())}};
   if (!info.model.directory.empty()) {
     facts["plan"] = plan_facts(runtime.get(), info.model);

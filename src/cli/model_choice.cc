@@ -40,6 +40,15 @@ void add_thread_option(CLI::App& command, ModelChoice& choice) {
       ->capture_default_str();
 }
 
+void add_machine_options(CLI::App& command, ModelChoice& choice) {
+  add_thread_option(command, choice);
+  command
+      .add_option("--device", choice.device,
+                  "cpu, cuda or cuda:N; if not given, the first GPU where this build has CUDA and finds one, "
+                  "else cpu")
+      ->type_name("NAME");
+}
+
 CLI::Option* add_model_options(CLI::App& command, ModelChoice& choice, Tokenized tokenized) {
   CLI::Option* model =
       command.add_option("--model", choice.directory, "Directory with config.json and *.safetensors")
@@ -53,7 +62,7 @@ CLI::Option* add_model_options(CLI::App& command, ModelChoice& choice, Tokenized
       .add_option("--dtype", choice.dtype,
                   "Weights in memory: f32, bf16, int8 or fp8 (encoders); as stored if not given")
       ->check(CLI::IsMember({"f32", "bf16", "int8", "fp8"}));
-  add_thread_option(command, choice);
+  add_machine_options(command, choice);
   command.add_flag("--no-progress", choice.no_progress, "No progress on standard error");
   return model;
 }

@@ -16,7 +16,7 @@ struct ModelChoice {
   std::string tokenizer;  // empty: in the model's directory
   std::string dtype;      // empty: as stored
   std::string kv_dtype;   // empty: f32
-  std::string device;     // empty: "cpu"
+  std::string device;     // empty: the build's default
   int32_t threads = 0;    // 0: one per core
   bool verbose = false;   // the library's log, not only its warnings
   bool no_progress = false;
@@ -28,7 +28,10 @@ enum class Tokenized { yes, no };
 
 // --threads
 void add_thread_option(CLI::App& command, ModelChoice& choice);
-// --model, --dtype, --threads, --no-progress and, if tokenized, --tokenizer. --model is not required here.
+// --threads, --device
+void add_machine_options(CLI::App& command, ModelChoice& choice);
+// --model, --dtype, --threads, --device, --no-progress and, if tokenized, --tokenizer. --model is not
+// required here.
 CLI::Option* add_model_options(CLI::App& command, ModelChoice& choice, Tokenized tokenized);
 
 // --kv-dtype, for commands that make sessions

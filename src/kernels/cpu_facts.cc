@@ -31,7 +31,7 @@ Pages pages_within(const void* pointer, size_t n_bytes) {
   return {first, end > first ? end - first : 0};
 }
 
-std::string processor_name() {
+std::string read_processor_name() {
   try {
     const std::string text = read_file("/proc/cpuinfo", 1 << 22);
     for (const std::string_view key : {"model name", "Model"}) {
@@ -48,10 +48,14 @@ std::string processor_name() {
 
 }  // namespace
 
+std::string processor_name() {
+  static const std::string name = read_processor_name();
+  return name;
+}
+
 DeviceFacts CpuDevice::facts() const {
-  static const std::string processor = processor_name();
   DeviceFacts facts;
-  facts.hardware = processor.empty() ? isa_ : processor;
+  facts.hardware = processor_name().empty() ? isa_ : processor_name();
   return facts;
 }
 

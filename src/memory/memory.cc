@@ -204,12 +204,9 @@ std::unique_ptr<MemoryChunk> Memory::State::new_chunk(PoolKind pool, uint64_t ca
     reclaimed.notify_all();
     const uint64_t in_use = used();
     lock.unlock();
-    Error error(pool == PoolKind::model ? raw->shortage() : Status::out_of_memory);
+    Error error = raw->shortage(pool == PoolKind::model, capacity);
     error.subject(label).field("requested_bytes", capacity).field("used_bytes", in_use);
-    raw->describe_shortage(error);
-    if (error.status() == Status::cuda_alloc_failed) {
-      throw error.say("CUDA allocation failed: requested {} bytes", capacity);
-    }
+    if (!error.message().empty()) throw error;
     throw error.say("{} memory for '{}': the device has no {} bytes left; {} bytes are used", name_of(pool),
                     label, capacity, in_use);
   }

@@ -17,9 +17,8 @@ class RawMemory {
   virtual void free(void* pointer, size_t bytes, size_t alignment) noexcept = 0;
   virtual uint64_t total_bytes() const = 0;  // 0: unknown
   virtual uint64_t available_bytes() const = 0;
-  // What it is called that model memory could not be had, and what there is to say about it.
-  virtual Status shortage() const { return Status::out_of_memory; }
-  virtual void describe_shortage(Error& /*error*/) const {}
+  // The error of an allocation that gave nothing, as far as the source of the bytes knows more than that.
+  virtual Error shortage(bool /*is_model*/, uint64_t /*bytes*/) const { return Error(Status::out_of_memory); }
 };
 
 }  // namespace nanochat

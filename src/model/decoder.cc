@@ -159,34 +159,53 @@ class ChunkPass {
     }
   }
 
-  // Returns where the next chunk's output goes.
-  float* run_head(float* output, PassOutput what) {
-    const int64_t n_wanted = gather_wanted();
-    if (n_wanted == 0) return output;
-    norm(buffers_.normed, n_wanted, weights_.final_norm);
-    trace("final_norm", -1, buffers_.normed, n_wanted);
-    if (what == PassOutput::logits) return write_logits(output, n_wanted);
-    const int64_t n_values = n_wanted * config_.n_embd;
-    device_.copy_to_host(output, buffers_.normed, static_cast<size_t>(n_values) * sizeof(float));
-    return output + n_values;
+  // All kernels of the chunk but those of logits that do not fit into one piece: what a device may record.
+  void compute(float* output, PassOutput what) {
+    run_layers();
+    n_wanted_ = gather_wanted();
+    if (n_wanted_ == 0) return;
+    norm(buffers_.normed, n_wanted_, weights_.final_norm);
+    trace("final_norm", -1, buffers_.normed, n_wanted_);
+    if (what == PassOutput::logits) compute_logits(0, output);
   }
 
- private:
-  float* write_logits(float* logits, int64_t n_wanted) {
-    for (int64_t first = 0; first < n_wanted; first += kLogitRows) {
-      watch_.check();
-      const int64_t n = std::min(kLogitRows, n_wanted - first);
-      const int64_t n_values = n * config_.vocab_size;
-      float* const rows = device_.is_host() ? logits : buffers_.logits;
-      kernels_.linear(device_, weights_.lm_head, buffers_.normed + first * config_.n_embd, config_.n_embd, n,
-                      rows, config_.vocab_size, LinearOutput::store);
-      if (config_.logit_softcap > 0.0F) kernels_.softcap(device_, rows, n_values, config_.logit_softcap);
-      if (rows != logits) {
-        device_.copy_to_host(logits, rows, static_cast<size_t>(n_values) * sizeof(float));
-      }
-      logits += n_values;
+  // Returns where the next chunk's output goes.
+  float* deliver(float* output, PassOutput what) {
+    if (what == PassOutput::states) {
+      const int64_t n_values = n_wanted_ * config_.n_embd;
+      device_.copy_to_host(output, buffers_.normed, static_cast<size_t>(n_values) * sizeof(float));
+      return output + n_values;
     }
-    return logits;
+    for (int64_t first = 0; first < n_wanted_; first += kLogitRows) {
+      if (first > 0) compute_logits(first, output);
+      if (device_.is_host()) continue;
+      const int64_t n_values = std::min(kLogitRows, n_wanted_ - first) * config_.vocab_size;
+      device_.copy_to_host(output + first * config_.vocab_size, buffers_.logits,
+                           static_cast<size_t>(n_values) * sizeof(float));
+    }
+    return output + n_wanted_ * config_.vocab_size;
+  }
+
+  // Of passes that a device may take for the same one again, with other numbers.
+  uint64_t recording_key() const {
+    return static_cast<uint64_t>(reinterpret_cast<uintptr_t>(&weights_)) * 0x9e3779b97f4a7c15U +
+           static_cast<uint64_t>(n_rows_) * 65537 + parts_.size();
+  }
+  bool is_repeating() const { return n_rows_ <= kRepeatingRows && trace_ == nullptr; }
+
+ private:
+  static constexpr int64_t kRepeatingRows = 64;  // a step of decoding, not a prompt
+
+  // Logits of kLogitRows wanted rows from `first` on: into the output, where the device can, or its own
+  // buffer.
+  void compute_logits(int64_t first, float* output) {
+    watch_.check();
+    const int64_t n = std::min(kLogitRows, n_wanted_ - first);
+    float* const rows = device_.is_host() ? output + first * config_.vocab_size : buffers_.logits;
+    kernels_.linear(device_, weights_.lm_head, buffers_.normed + first * config_.n_embd, config_.n_embd, n,
+                    rows, config_.vocab_size, LinearOutput::store);
+    if (config_.logit_softcap > 0.0F)
+      kernels_.softcap(device_, rows, n * config_.vocab_size, config_.logit_softcap);
   }
 
   int64_t n_stream() const { return n_rows_ * config_.n_embd; }
@@ -326,6 +345,7 @@ class ChunkPass {
   std::span<const Part> parts_;
   const Watch& watch_;
   int64_t n_rows_;
+  int64_t n_wanted_ = 0;
   std::vector<SequenceRows> rows_;  // of parts_[i]
   std::vector<int32_t> ids_, positions_;
   const Trace* trace_ = nullptr;
@@ -357,8 +377,12 @@ void forward(const Model& model, std::span<const SequenceInput> sequences, float
   for (const std::vector<Part>& parts : chunks) {
     ChunkPass pass(model, buffers, parts, watch);
     if (trace) pass.trace_into(&trace, scratch.as<float>());
-    pass.run_layers();
-    output = pass.run_head(output, what);
+    if (pass.is_repeating()) {
+      model.device().run_recorded(pass.recording_key(), [&] { pass.compute(output, what); });
+    } else {
+      pass.compute(output, what);
+    }
+    output = pass.deliver(output, what);
     if (++n_done < chunks.size()) watch.report("forward", n_done, chunks.size());
   }
   model.device().synchronize();

@@ -74,6 +74,7 @@ class Device {
 // anything else throws unsupported naming both. Implemented in kernels/cpu_device.cc.
 std::shared_ptr<Device> make_cpu_device(std::shared_ptr<Memory> memory, std::shared_ptr<ThreadPool> threads,
                                         std::shared_ptr<Log> log, const std::string& isa);
+std::string processor_name();                   // of the host; "": not known
 std::vector<std::string> available_cpu_isas();  // best last; "reference" first, always there
 
 }  // namespace nanochat

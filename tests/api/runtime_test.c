@@ -74,6 +74,34 @@ static void test_cuda_without_a_gpu_is_an_error_not_a_cpu(void) {
   CHECK_STATUS(status, NANOCHAT_STATUS_CUDA_INIT_FAILED);
 }
 
+static void test_devices_are_listed_the_cpu_first(void) {
+  nanochat_error *error = NULL;
+  nanochat_device_info info = {0};
+  size_t n = 0, i, n_default = 0;
+  CHECK_OK(nanochat_device_count(&n, &error));
+  CHECK(n >= 1);
+  for (i = 0; i < n; ++i) {
+    nanochat_runtime *runtime = NULL;
+    nanochat_runtime_options options = NANOCHAT_RUNTIME_OPTIONS_INIT;
+    info.struct_size = sizeof info;
+    CHECK_OK(nanochat_device_describe(i, &info, &error));
+    CHECK(i == 0 ? strcmp(info.name, "cpu") == 0 && info.capability == 0
+                 : strncmp(info.name, "cuda:", 5) == 0 && info.capability > 0);
+    CHECK(info.total_bytes > 0);
+    CHECK(info.available_bytes <= info.total_bytes);
+    options.device = info.is_default ? NULL : info.name;
+    CHECK_OK(nanochat_runtime_create(&options, &runtime, &error));
+    CHECK(strcmp(nanochat_runtime_device(runtime), info.name) == 0);
+    nanochat_runtime_free(runtime);
+    n_default += (size_t)info.is_default;
+  }
+  CHECK(n_default == 1);
+  CHECK_SAYS(nanochat_device_describe(n, &info, &error), NANOCHAT_STATUS_OUT_OF_RANGE, "device", "devices 0 to");
+  CHECK_SAYS(nanochat_device_count(NULL, &error), NANOCHAT_STATUS_INVALID_ARGUMENT, "out_count", "NULL");
+  info.struct_size = 8;
+  CHECK_SAYS(nanochat_device_describe(0, &info, &error), NANOCHAT_STATUS_INVALID_ARGUMENT, "nanochat_device_info", "8");
+}
+
 static void test_memory_is_counted_and_bounded(void) {
   nanochat_error *error = NULL;
   nanochat_runtime *runtime = NULL;
@@ -219,6 +247,7 @@ int main(void) {
   test_bad_options_are_refused_by_name();
   test_an_unknown_instruction_set_is_an_error();
   test_cuda_without_a_gpu_is_an_error_not_a_cpu();
+  test_devices_are_listed_the_cpu_first();
   test_memory_is_counted_and_bounded();
   test_a_forked_child_gets_an_error();
   test_the_callers_allocator_gets_every_large_buffer_back();

@@ -6,7 +6,7 @@ namespace {
 
 constexpr double kRelative = 1e-5;
 
-class EncoderGolden : public ::testing::TestWithParam<std::string> {
+class EncoderGolden : public DeviceTest {
  protected:
   // Vectors of one way of asking against one tensor of the case.
   void expect(const std::string& name, const std::string& tensor, const VectorOptions& options,
@@ -22,8 +22,6 @@ class EncoderGolden : public ::testing::TestWithParam<std::string> {
     expect(name, tensor, {TextPooling::none, Normalization::none, n_global});
   }
   void expect_sentence(const std::string& name) { expect(name, "sentence", {}); }
-
-  std::shared_ptr<Device> device_ = make_device(GetParam());
 };
 
 TEST_P(EncoderGolden, BertGivesTheStatesOfTransformers) {
@@ -94,8 +92,7 @@ TEST_P(EncoderGolden, ClipEncodesImages) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Cpu, EncoderGolden, ::testing::ValuesIn(available_cpu_isas()),
-                         [](const auto& parameter) { return parameter.param; });
+NANOCHAT_ON_EVERY_DEVICE(EncoderGolden);
 
 }  // namespace
 }  // namespace nanochat::testing

@@ -19,13 +19,16 @@ FuseMoeOutput fuse_expected(const FuseMoe& model) {
   return model.forward({inputs, std::ssize(inputs) / width, width}, {});
 }
 
-TEST(FuseMoeSave, LoadedAgainItGivesTheSameBits) {
+class SavedFuseMoe : public DeviceTest {};
+NANOCHAT_ON_EVERY_KIND_OF_DEVICE(SavedFuseMoe);
+
+TEST_P(SavedFuseMoe, GivesTheSameBitsWhenItIsLoadedAgain) {
   for (const WeightDtype dtype : {WeightDtype::f32, WeightDtype::bf16, WeightDtype::i8, WeightDtype::f8}) {
-    const auto model = FuseMoe::load(make_device(), kSmall, {dtype}, {});
+    const auto model = FuseMoe::load(device_, kSmall, {dtype}, {});
     const ScratchFolder folder;
     model->save(folder.path(), {});
     const FuseMoePlan plan = FuseMoe::plan(folder.path(), {});
-    const auto again = FuseMoe::load(make_device(), folder.path(), {}, {});
+    const auto again = FuseMoe::load(device_, folder.path(), {}, {});
     EXPECT_EQ(again->weight_dtype(), dtype);
     EXPECT_EQ(again->config(), model->config());
     EXPECT_EQ(again->plan().weight_bytes, model->plan().weight_bytes);
@@ -34,7 +37,7 @@ TEST(FuseMoeSave, LoadedAgainItGivesTheSameBits) {
     const std::string before = file_bytes(folder.file("model.safetensors"));
     again->save(folder.path(), {});
     EXPECT_TRUE(file_bytes(folder.file("model.safetensors")) == before);
-    EXPECT_EQ(FuseMoe::load(make_device(), folder.path(), {}, {})->checksum(), again->checksum());
+    EXPECT_EQ(FuseMoe::load(device_, folder.path(), {}, {})->checksum(), again->checksum());
   }
 }
 

@@ -1,12 +1,50 @@
 #include <functional>
 
-#include "every_isa.h"
+#include "every_device.h"
 
 namespace nanochat::testing {
 namespace {
 
-class Activation : public EveryIsa {};
-NANOCHAT_ON_EVERY_ISA(Activation);
+class Activation : public EveryDevice {
+ protected:
+  std::vector<float> relu2(const std::vector<float>& values) {
+    auto x = on_device(values);
+    kernels().relu2(device(), x.data(), x.size());
+    return x.to_host();
+  }
+  std::vector<float> softcap(const std::vector<float>& values, float cap) {
+    auto x = on_device(values);
+    kernels().softcap(device(), x.data(), x.size(), cap);
+    return x.to_host();
+  }
+  // Of rows of gates and ups.
+  std::vector<float> swiglu(const std::vector<float>& values, int64_t n_rows, int64_t width) {
+    const auto x = on_device(values);
+    DeviceArray<float> y(device(), n_rows * width);
+    kernels().swiglu(device(), x.data(), y.data(), n_rows, width);
+    return y.to_host();
+  }
+  std::vector<float> scale_add(float a, const std::vector<float>& values, float b,
+                               const std::vector<float>& to) {
+    const auto x = on_device(values);
+    auto y = on_device(to);
+    kernels().scale_add(device(), a, x.data(), b, y.data(), y.size());
+    return y.to_host();
+  }
+  // bias may be empty: none.
+  std::vector<float> bias_activation(const std::vector<float>& values, int64_t ldx, int64_t n_rows,
+                                     int64_t width, const std::vector<float>& bias,
+                                     RowActivation activation) {
+    auto x = on_device(values);
+    const auto b = on_device(bias);
+    kernels().bias_activation(device(), x.data(), ldx, n_rows, width, bias.empty() ? nullptr : b.data(),
+                              activation);
+    return x.to_host();
+  }
+};
+NANOCHAT_ON_EVERY_DEVICE(Activation);
+class ActivationOnThreads : public EveryIsa {};
+NANOCHAT_ON_EVERY_ISA(ActivationOnThreads);
 
 // Every sign, exponent and a few fractions, so that no range of magnitudes is missed.
 std::vector<float> every_magnitude(float limit) {
@@ -23,27 +61,23 @@ std::vector<float> every_magnitude(float limit) {
 int64_t size_of(const std::vector<float>& values) { return static_cast<int64_t>(values.size()); }
 
 TEST_P(Activation, Relu2SquaresWhatIsPositive) {
-  std::vector<float> x = every_magnitude(1e18F);
-  const std::vector<float> before = x;
-  kernels().relu2(device(), x.data(), size_of(x));
+  const std::vector<float> before = every_magnitude(1e18F), x = relu2(before);
   for (size_t i = 0; i < x.size(); ++i) {
     ASSERT_EQ(x[i], before[i] > 0 ? before[i] * before[i] : 0.0F) << before[i];
   }
 }
 
 TEST_P(Activation, Relu2LetsNotANumberThrough) {
-  std::vector<float> x(37, NAN);
-  kernels().relu2(device(), x.data(), 37);
-  for (const float value : x) EXPECT_TRUE(std::isnan(value));
+  for (const float value : relu2(std::vector<float>(37, NAN))) EXPECT_TRUE(std::isnan(value));
 }
 
 TEST_P(Activation, SwigluIsWithinTwoPartsInTenMillionOfTheOracle) {
   const std::vector<float> gates = every_magnitude(200.0F);
   const int64_t width = size_of(gates);
   const std::vector<float> up = random_floats(1, width, 2.0F);
-  std::vector<float> x = gates, y(gates.size());
+  std::vector<float> x = gates;
   x.insert(x.end(), up.begin(), up.end());
-  kernels().swiglu(device(), x.data(), y.data(), 1, width);
+  const std::vector<float> y = swiglu(x, 1, width);
   for (size_t i = 0; i < y.size(); ++i) {
     const double gate = gates[i], expected = gate / (1.0 + std::exp(-gate)) * up[i];
     // Five roundings and an exponential of two ulp; below exp(-87) the result may flush to zero.
@@ -55,8 +89,7 @@ TEST_P(Activation, SwigluReadsGateAndUpOfEachRow) {
   for (const int64_t width : {1, 15, 16, 100}) {
     const int64_t n_rows = 3;
     const std::vector<float> x = random_floats(2, n_rows * 2 * width, 5.0F);
-    std::vector<float> y(static_cast<size_t>(n_rows * width));
-    kernels().swiglu(device(), x.data(), y.data(), n_rows, width);
+    const std::vector<float> y = swiglu(x, n_rows, width);
     for (int64_t i = 0; i < n_rows * width; ++i) {
       const int64_t at = i / width * 2 * width + i % width;
       const double gate = x[static_cast<size_t>(at)];
@@ -68,9 +101,7 @@ TEST_P(Activation, SwigluReadsGateAndUpOfEachRow) {
 
 TEST_P(Activation, SoftcapIsWithinTwoPartsInTenMillionOfTheOracle) {
   for (const float cap : {1.0F, 15.0F, 30.0F}) {
-    std::vector<float> x = every_magnitude(1e30F);
-    const std::vector<float> before = x;
-    kernels().softcap(device(), x.data(), size_of(x), cap);
+    const std::vector<float> before = every_magnitude(1e30F), x = softcap(before, cap);
     for (size_t i = 0; i < x.size(); ++i) {
       const double expected = cap * std::tanh(static_cast<double>(before[i]) / cap);
       ASSERT_NEAR(x[i], expected, 5 * 0x1p-24 * std::abs(expected) + 1e-37) << before[i] << " cap " << cap;
@@ -79,25 +110,21 @@ TEST_P(Activation, SoftcapIsWithinTwoPartsInTenMillionOfTheOracle) {
 }
 
 TEST_P(Activation, SoftcapKeepsTheSignAndNeverPassesTheCap) {
-  std::vector<float> x = {INFINITY, -INFINITY, 1e30F, -1e30F, 0.0F, 1e-30F, 100.0F};
-  kernels().softcap(device(), x.data(), size_of(x), 15.0F);
+  const std::vector<float> x = softcap({INFINITY, -INFINITY, 1e30F, -1e30F, 0.0F, 1e-30F, 100.0F}, 15.0F);
   EXPECT_EQ(x, (std::vector<float>{15.0F, -15.0F, 15.0F, -15.0F, 0.0F, 1e-30F, x[6]}));
   EXPECT_LE(x[6], 15.0F);
 }
 
 TEST_P(Activation, NotANumberStaysNotANumber) {
-  std::vector<float> x(70, NAN), y(35);
-  kernels().swiglu(device(), x.data(), y.data(), 1, 35);
-  kernels().softcap(device(), x.data(), 70, 15.0F);
-  for (const float value : x) EXPECT_TRUE(std::isnan(value));
-  for (const float value : y) EXPECT_TRUE(std::isnan(value));
+  const std::vector<float> x(70, NAN);
+  for (const float value : swiglu(x, 1, 35)) EXPECT_TRUE(std::isnan(value));
+  for (const float value : softcap(x, 15.0F)) EXPECT_TRUE(std::isnan(value));
 }
 
 TEST_P(Activation, ScaleAddWeighsBoth) {
   for (const int64_t n : {1, 15, 16, 17, 1000}) {
     const std::vector<float> x = random_floats(3, n), before = random_floats(4, n);
-    std::vector<float> y = before;
-    kernels().scale_add(device(), 0.3F, x.data(), -1.7F, y.data(), n);
+    const std::vector<float> y = scale_add(0.3F, x, -1.7F, before);
     for (size_t i = 0; i < y.size(); ++i) {
       const double expected = static_cast<double>(0.3F) * x[i] + static_cast<double>(-1.7F) * before[i];
       ASSERT_NEAR(y[i], expected, 3 * 0x1p-24 * (std::abs(0.3 * x[i]) + std::abs(1.7 * before[i])));
@@ -109,8 +136,10 @@ TEST_P(Activation, MultiplyTakesRowsOfAnyDistanceAndLeavesWhatIsBetween) {
   for (const int64_t width : {1, 15, 64, 1000}) {
     const int64_t ldx = 2 * width + 3, ldf = width + 1, n_rows = 5;
     const std::vector<float> before = random_floats(5, n_rows * ldx), factor = random_floats(6, n_rows * ldf);
-    std::vector<float> x = before;
-    kernels().multiply(device(), x.data(), ldx, factor.data(), ldf, n_rows, width);
+    auto multiplied = on_device(before);
+    const auto by_rows = on_device(factor);
+    kernels().multiply(device(), multiplied.data(), ldx, by_rows.data(), ldf, n_rows, width);
+    const std::vector<float> x = multiplied.to_host();
     for (int64_t row = 0; row < n_rows; ++row) {
       for (int64_t i = 0; i < ldx; ++i) {
         const auto at = static_cast<size_t>(row * ldx + i);
@@ -155,11 +184,10 @@ double size_of_exponent(RowActivation activation, double x) {
 
 TEST_P(Activation, ActivationsAreWithinAFewRoundingsOfTheOracle) {
   for (const auto activation : kActivations) {
-    std::vector<float> x = every_magnitude(12.5F);
-    for (int i = -2500; i <= 2500; ++i) x.push_back(static_cast<float>(i) * 0.005F);
-    const std::vector<float> before = x;
-    const int64_t n = size_of(x);
-    kernels().bias_activation(device(), x.data(), n, 1, n, nullptr, activation);
+    std::vector<float> before = every_magnitude(12.5F);
+    for (int i = -2500; i <= 2500; ++i) before.push_back(static_cast<float>(i) * 0.005F);
+    const int64_t n = size_of(before);
+    const std::vector<float> x = bias_activation(before, n, 1, n, {}, activation);
     for (size_t i = 0; i < x.size(); ++i) {
       const double expected = activated(activation, before[i]);
       const double roundings = 10 + 2 * size_of_exponent(activation, before[i]);
@@ -172,8 +200,8 @@ TEST_P(Activation, ActivationsAreWithinAFewRoundingsOfTheOracle) {
 TEST_P(Activation, ActivationsOfTheLargestNumbersAreTheirLimits) {
   for (const auto activation : kActivations) {
     if (activation == RowActivation::none || activation == RowActivation::tanh) continue;
-    std::vector<float> x = {40.0F, 1e4F, 1e10F, -1e4F, -1e10F, 0.0F, NAN};
-    kernels().bias_activation(device(), x.data(), 7, 1, 7, nullptr, activation);
+    const std::vector<float> x =
+        bias_activation({40.0F, 1e4F, 1e10F, -1e4F, -1e10F, 0.0F, NAN}, 7, 1, 7, {}, activation);
     EXPECT_EQ(x[0], 40.0F);
     EXPECT_EQ(x[1], 1e4F);
     EXPECT_EQ(x[2], 1e10F);
@@ -187,8 +215,7 @@ TEST_P(Activation, ABiasBelongsToItsColumnAndNothingElseOfARowChanges) {
     for (const int64_t width : {1, 15, 16, 33, 100}) {
       const int64_t n_rows = 4, ldx = width + 3;
       const std::vector<float> before = random_floats(6, n_rows * ldx, 3.0F), bias = random_floats(7, width);
-      std::vector<float> x = before;
-      kernels().bias_activation(device(), x.data(), ldx, n_rows, width, bias.data(), activation);
+      const std::vector<float> x = bias_activation(before, ldx, n_rows, width, bias, activation);
       for (int64_t i = 0; i < n_rows * ldx; ++i) {
         const auto at = static_cast<size_t>(i);
         if (i % ldx >= width) {
@@ -203,54 +230,64 @@ TEST_P(Activation, ABiasBelongsToItsColumnAndNothingElseOfARowChanges) {
 }
 
 TEST_P(Activation, ABiasAloneIsAdded) {
-  std::vector<float> x = {1.0F, 2.0F, 3.0F, 4.0F};
-  const std::vector<float> bias = {0.5F, -0.5F};
-  kernels().bias_activation(device(), x.data(), 2, 2, 2, nullptr, RowActivation::none);
-  EXPECT_EQ(x, (std::vector<float>{1.0F, 2.0F, 3.0F, 4.0F}));
-  kernels().bias_activation(device(), x.data(), 2, 2, 2, bias.data(), RowActivation::none);
-  EXPECT_EQ(x, (std::vector<float>{1.5F, 1.5F, 3.5F, 3.5F}));
+  const std::vector<float> x = {1.0F, 2.0F, 3.0F, 4.0F};
+  EXPECT_EQ(bias_activation(x, 2, 2, 2, {}, RowActivation::none), x);
+  EXPECT_EQ(bias_activation(x, 2, 2, 2, {0.5F, -0.5F}, RowActivation::none),
+            (std::vector<float>{1.5F, 1.5F, 3.5F, 3.5F}));
+}
+
+constexpr int64_t kOperations = 11;
+
+// What every operation makes of each of `values`, one after the other.
+std::vector<float> apply_all(Device& on, const std::vector<float>& values) {
+  const int64_t n = size_of(values);
+  std::vector<float> all;
+  const auto keep = [&](const DeviceArray<float>& y) {
+    const std::vector<float> part = y.to_host();
+    all.insert(all.end(), part.begin(), part.end());
+  };
+  const DeviceArray<float> x(on, values);
+  DeviceArray<float> squared(on, values), capped(on, values), added(on, values), gated(on, n);
+  on.kernels().relu2(on, squared.data(), n);
+  keep(squared);
+  on.kernels().softcap(on, capped.data(), n, 15.0F);
+  keep(capped);
+  std::vector<float> twice = values;
+  twice.insert(twice.end(), values.begin(), values.end());
+  const DeviceArray<float> gate_and_up(on, std::move(twice));
+  on.kernels().swiglu(on, gate_and_up.data(), gated.data(), 1, n);
+  keep(gated);
+  on.kernels().scale_add(on, 0.3F, x.data(), 0.9F, added.data(), n);
+  keep(added);
+  for (const auto activation : kActivations) {
+    DeviceArray<float> column(on, values), row(on, values);
+    on.kernels().bias_activation(on, column.data(), 1, n, 1, nullptr, activation);
+    on.kernels().bias_activation(on, row.data(), n, 1, n, nullptr, activation);
+    EXPECT_TRUE(same_bits(column.to_host().data(), row.to_host().data(), n)) << static_cast<int>(activation);
+    keep(row);
+  }
+  return all;
 }
 
 // An element's bits depend on its value alone: not on its place, its neighbours or the number of threads.
 TEST_P(Activation, AnElementHasTheSameBitsAnywhere) {
-  const int64_t n = 200003;
-  const std::vector<float> x = random_floats(5, n, 20.0F);
-  const auto apply = [&](Device& on, int64_t first, int64_t count) {
-    std::vector<float> all;
-    std::vector<float> part(x.begin() + first, x.begin() + first + count);
-    std::vector<float> y = part, gate_and_up = part, swiglu(part.size());
-    gate_and_up.insert(gate_and_up.end(), part.begin(), part.end());
-    on.kernels().relu2(on, y.data(), count);
-    all.insert(all.end(), y.begin(), y.end());
-    y = part;
-    on.kernels().softcap(on, y.data(), count, 15.0F);
-    all.insert(all.end(), y.begin(), y.end());
-    on.kernels().swiglu(on, gate_and_up.data(), swiglu.data(), 1, count);
-    all.insert(all.end(), swiglu.begin(), swiglu.end());
-    y = part;
-    on.kernels().scale_add(on, 0.3F, part.data(), 0.9F, y.data(), count);
-    all.insert(all.end(), y.begin(), y.end());
-    for (const auto activation : kActivations) {
-      y = part;
-      on.kernels().bias_activation(on, y.data(), 1, count, 1, nullptr, activation);
-      std::vector<float> row = part;
-      on.kernels().bias_activation(on, row.data(), count, 1, count, nullptr, activation);
-      EXPECT_TRUE(same_bits(y.data(), row.data(), count)) << static_cast<int>(activation);
-      all.insert(all.end(), y.begin(), y.end());
-    }
-    return all;
-  };
-  const std::vector<float> whole = apply(device(), 0, n);
-  for (const int n_threads : {1, 3, 4}) {
-    EXPECT_TRUE(same_bits(apply(*make_device(GetParam(), n_threads), 0, n).data(), whole.data(), 11 * n));
-  }
-  for (const int64_t first : {1, 13, 150000}) {
+  const int64_t n = size(200003, 20003);
+  const std::vector<float> x = random_floats(5, n, 20.0F), whole = apply_all(device(), x);
+  for (const int64_t first : {int64_t{1}, int64_t{13}, n / 4 * 3}) {
     for (const int64_t count : {1, 7, 33}) {
-      const std::vector<float> part = apply(device(), first, count);
-      for (int64_t op = 0; op < 11; ++op) {
+      const std::vector<float> part = apply_all(device(), {x.begin() + first, x.begin() + first + count});
+      for (int64_t op = 0; op < kOperations; ++op) {
         EXPECT_TRUE(same_bits(part.data() + op * count, whole.data() + op * n + first, count)) << op;
       }
     }
+  }
+}
+
+TEST_P(ActivationOnThreads, EveryNumberOfThreadsGivesTheSameBits) {
+  const std::vector<float> x = random_floats(5, 200003, 20.0F), whole = apply_all(device(), x);
+  for (const int n_threads : {1, 3, 4}) {
+    EXPECT_TRUE(same_bits(apply_all(*make_device(GetParam(), n_threads), x).data(), whole.data(),
+                          kOperations * size_of(x)));
   }
 }
 

@@ -4,8 +4,10 @@
 namespace nanochat::testing {
 namespace {
 
-class AttentionBothWays : public EveryIsa {};
-NANOCHAT_ON_EVERY_ISA(AttentionBothWays);
+class AttentionBothWays : public EveryDevice {};
+NANOCHAT_ON_EVERY_DEVICE(AttentionBothWays);
+class AttentionBothWaysOnThreads : public EveryIsa {};
+NANOCHAT_ON_EVERY_ISA(AttentionBothWaysOnThreads);
 
 AttentionShape with_windows(AttentionShape shape, int64_t left, int64_t right, int64_t global_keys = 0) {
   shape.window_left = left;
@@ -26,7 +28,7 @@ std::vector<AttentionShape> shapes() {
 
 TEST_P(AttentionBothWays, AQueryLooksAsFarAsItsWindowsReachAndAtTheGlobalKeys) {
   for (const AttentionShape& shape : shapes()) {
-    for (const int64_t length : {1, 2, 64, 65, 210}) {
+    for (const int64_t length : sizes({1, 2, 64, 65, 210}, {1, 65, 150})) {
       Sequence s(shape, length, 7);
       expect_agrees(s, feed(device(), {{&s, 0, length}}));
     }
@@ -36,7 +38,7 @@ TEST_P(AttentionBothWays, AQueryLooksAsFarAsItsWindowsReachAndAtTheGlobalKeys) {
 TEST_P(AttentionBothWays, PagesOfBf16AndInt8AgreeWithTheOracleOfWhatTheyStore) {
   for (const DType dtype : {DType::bf16, DType::i8}) {
     for (const AttentionShape& shape : shapes()) {
-      for (const int64_t length : {1, 64, 149}) {
+      for (const int64_t length : sizes({1, 64, 149}, {1, 149})) {
         Sequence s(in_pages_of(dtype, shape), length, 7);
         for (float& q : s.q) q = rounded_to(DType::bf16, q);
         expect_agrees(as_stored(s), feed(device(), {{&s, 0, length}}), 0x1p-8 + 1e-4);
@@ -108,7 +110,7 @@ TEST_P(AttentionBothWays, ARowHasTheSameBitsInOnePieceInPartsAndAmongOtherSequen
   }
 }
 
-TEST_P(AttentionBothWays, EveryNumberOfThreadsGivesTheSameBits) {
+TEST_P(AttentionBothWaysOnThreads, EveryNumberOfThreadsGivesTheSameBits) {
   for (const DType dtype : kPageTypes) {
     for (const AttentionShape& shape :
          {with_windows(shape_of(2, 2, 64, -1), -1, -1), with_windows(shape_of(2, 1, 32, -1), 128, 128, 1)}) {

@@ -3,16 +3,24 @@
 
 #include <algorithm>
 
-#include "every_isa.h"
+#include "every_device.h"
 
 namespace nanochat::testing {
 
+// Pages of the device that asks for them first. A copy has none yet.
+struct PageMemory {
+  std::vector<DeviceArray<float>> pages;
+  PageMemory() = default;
+  PageMemory(const PageMemory&) {}
+  PageMemory& operator=(const PageMemory&) = delete;
+};
+
 // One sequence: its q, k, v rows from position 0 on, and its cache.
 struct Sequence {
-  AttentionShape shape;
+  AttentionShape shape;  // its bias is host memory, and goes to the device with each call
   int64_t length;
-  std::vector<float> q, k, v;             // [length, heads * head_dim]
-  std::vector<std::vector<float>> pages;  // of one layer, which begins after kBefore bytes
+  std::vector<float> q, k, v;  // [length, heads * head_dim]
+  PageMemory pages;            // of one layer, which begins after kBefore bytes
   static constexpr int64_t kBefore = 256;
 
   Sequence(const AttentionShape& of, int64_t n, uint64_t seed)
@@ -22,15 +30,19 @@ struct Sequence {
         k(random_floats(seed + 1, n * of.n_kv_head * of.head_dim, 3.0F)),
         v(random_floats(seed + 2, n * of.n_kv_head * of.head_dim)) {
     shape.layer_offset = kBefore;
-    const auto n_floats = static_cast<size_t>(kBefore + shape.kv_layout().layer_bytes()) / 4;
-    pages.assign(static_cast<size_t>(page_count(n + 3)), std::vector<float>(n_floats));
-    for (std::vector<float>& page : pages) std::memset(page.data(), 0xff, page.size() * 4);  // no numbers
   }
-  std::vector<std::byte*> addresses() {
+  std::vector<std::byte*> addresses(Device& device) {
+    const auto n_floats = static_cast<size_t>(kBefore + shape.kv_layout().layer_bytes()) / 4;
+    while (std::ssize(pages.pages) < page_count(length + 3)) {
+      std::vector<float> page(n_floats);
+      std::memset(page.data(), 0xff, page.size() * 4);  // no numbers
+      pages.pages.emplace_back(device, std::move(page));
+    }
     std::vector<std::byte*> all;
-    for (std::vector<float>& page : pages) all.push_back(reinterpret_cast<std::byte*>(page.data()));
+    for (DeviceArray<float>& page : pages.pages) all.push_back(reinterpret_cast<std::byte*>(page.data()));
     return all;
   }
+  int64_t n_bias() const { return shape.bias == nullptr ? 0 : shape.n_head * (2 * shape.bias_reach + 1); }
   int64_t q_width() const { return shape.n_head * shape.head_dim; }
   int64_t kv_width() const { return shape.n_kv_head * shape.head_dim; }
 };
@@ -53,7 +65,7 @@ inline std::vector<float> feed(Device& device, const std::vector<Part>& parts, P
   int64_t n_rows = 0;
   for (const Part& part : parts) {
     Sequence& s = *part.sequence;
-    addresses.push_back(s.addresses());
+    addresses.push_back(s.addresses(device));
     rows.push_back({.first_row = n_rows,
                     .n_rows = part.n_rows,
                     .position = part.position,
@@ -69,22 +81,30 @@ inline std::vector<float> feed(Device& device, const std::vector<Part>& parts, P
     append(v, s.v, s.kv_width());
     n_rows += part.n_rows;
   }
-  std::vector<float> y(q.size(), NAN);
+  const DeviceArray<float> q_rows(device, q), bias(device, {any.shape.bias, any.shape.bias + any.n_bias()});
+  DeviceArray<float> y(device, q_rows.size(), NAN);
+  AttentionShape shape = any.shape;
+  if (shape.bias != nullptr) shape.bias = bias.data();
   if (pages == Pages::append) {
-    device.kernels().kv_append(device, rows, any.shape, k.data(), v.data(), any.kv_width());
+    const DeviceArray<float> k_rows(device, k), v_rows(device, v);
+    device.kernels().kv_append(device, rows, shape, k_rows.data(), v_rows.data(), any.kv_width());
+    device.synchronize();
   }
-  device.kernels().attention(device, rows, any.shape, q.data(), any.q_width(), y.data(), any.q_width());
-  device.synchronize();
-  return y;
+  device.kernels().attention(device, rows, shape, q_rows.data(), any.q_width(), y.data(), any.q_width());
+  return y.to_host();
 }
 
 // Rows begin..end-1 into the pages, without attention.
 inline void append(Device& device, Sequence& s, int64_t begin, int64_t end) {
-  const std::vector<std::byte*> addresses = s.addresses();
+  if (begin == end) return;
+  const std::vector<std::byte*> addresses = s.addresses(device);
   const SequenceRows rows{0, end - begin, begin, addresses.data(), nullptr};
-  const int64_t first = begin * s.kv_width();
-  device.kernels().kv_append(device, {&rows, 1}, s.shape, s.k.data() + first, s.v.data() + first,
-                             s.kv_width());
+  const auto rows_of = [&](const std::vector<float>& all) {
+    return DeviceArray<float>(device, {all.begin() + begin * s.kv_width(), all.begin() + end * s.kv_width()});
+  };
+  const DeviceArray<float> k = rows_of(s.k), v = rows_of(s.v);
+  device.kernels().kv_append(device, {&rows, 1}, s.shape, k.data(), v.data(), s.kv_width());
+  device.synchronize();
 }
 
 // Whether a query sees a key, by the words of tensor/kernels.h.

@@ -3,8 +3,13 @@
 namespace nanochat::testing {
 namespace {
 
-class Attention : public EveryIsa {};
-NANOCHAT_ON_EVERY_ISA(Attention);
+class Attention : public EveryDevice {
+ protected:
+  std::vector<int64_t> lengths() const { return sizes({1, 2, 63, 64, 65, 200}, {1, 65, 130}); }
+};
+NANOCHAT_ON_EVERY_DEVICE(Attention);
+class AttentionOnThreads : public EveryIsa {};
+NANOCHAT_ON_EVERY_ISA(AttentionOnThreads);
 
 std::vector<AttentionShape> shapes() {
   return {shape_of(1, 1, 8, -1),    shape_of(3, 1, 20, 5),   shape_of(4, 2, 64, 64),
@@ -22,7 +27,7 @@ std::vector<AttentionShape> shapes_of_every_type() {
 
 TEST_P(Attention, AWholePromptAgreesWithTheOracle) {
   for (const AttentionShape& shape : shapes()) {
-    for (const int64_t length : {1, 2, 63, 64, 65, 200}) {
+    for (const int64_t length : lengths()) {
       Sequence s(shape, length, 7);
       expect_agrees(s, feed(device(), {{&s, 0, length}}));
     }
@@ -34,7 +39,7 @@ TEST_P(Attention, AWholePromptAgreesWithTheOracle) {
 TEST_P(Attention, PagesOfBf16AndInt8AgreeWithTheOracleOfWhatTheyStore) {
   for (const DType dtype : {DType::bf16, DType::i8}) {
     for (const AttentionShape& shape : shapes()) {
-      for (const int64_t length : {1, 2, 63, 64, 65, 200}) {
+      for (const int64_t length : lengths()) {
         Sequence s(in_pages_of(dtype, shape), length, 7);
         for (float& q : s.q) q = rounded_to(DType::bf16, q);
         expect_agrees(as_stored(s), feed(device(), {{&s, 0, length}}), 0x1p-8 + 1e-4);
@@ -57,6 +62,7 @@ TEST_P(Attention, QueriesAreRoundedToBf16ForPagesOfBf16AndInt8) {
 }
 
 TEST_P(Attention, ARowHasTheSameBitsFedInOnePieceInChunksOrAlone) {
+  const int64_t n_singly_before = size(0, 125);
   for (const AttentionShape& shape : shapes_of_every_type()) {
     Sequence whole(shape, 150, 11), chunks(shape, 150, 11), singly(shape, 150, 11);
     const std::vector<float> y = feed(device(), {{&whole, 0, 150}});
@@ -66,7 +72,9 @@ TEST_P(Attention, ARowHasTheSameBitsFedInOnePieceInChunksOrAlone) {
       const std::vector<float> part = feed(device(), {{&chunks, position, n}});
       y_chunks.insert(y_chunks.end(), part.begin(), part.end());
     }
-    for (int64_t position = 0; position < 150; ++position) {
+    append(device(), singly, 0, n_singly_before);
+    y_singly.assign(y.begin(), y.begin() + n_singly_before * whole.q_width());
+    for (int64_t position = n_singly_before; position < 150; ++position) {
       const std::vector<float> part = feed(device(), {{&singly, position, 1}});
       y_singly.insert(y_singly.end(), part.begin(), part.end());
     }
@@ -74,6 +82,36 @@ TEST_P(Attention, ARowHasTheSameBitsFedInOnePieceInChunksOrAlone) {
     ASSERT_EQ(y_chunks.size(), y.size());
     EXPECT_TRUE(same_bits(y.data(), y_chunks.data(), n)) << "chunks, head_dim " << shape.head_dim;
     EXPECT_TRUE(same_bits(y.data(), y_singly.data(), n)) << "singly, head_dim " << shape.head_dim;
+  }
+}
+
+// Far enough for keys to be cut into parts.
+TEST_P(Attention, ARowAfterManyKeysHasTheSameBitsInAPromptAndAloneAndAgreesWithTheOracle) {
+  for (const DType dtype : kPageTypes) {
+    for (const AttentionShape& shape : {shape_of(4, 1, 64, -1), shape_of(2, 2, 32, 700)}) {
+      const int64_t length = 1300, first = 1280;
+      Sequence s(in_pages_of(dtype, shape), length, 15), singly(in_pages_of(dtype, shape), length, 15);
+      for (Sequence* one : {&s, &singly}) {
+        for (float& q : one->q) q = rounded_to(DType::bf16, q);
+        append(device(), *one, 0, first);
+      }
+      const std::vector<float> y = feed(device(), {{&s, first, length - first}});
+      const Sequence stored = as_stored(s);
+      for (const int64_t position : {first, first + 7, length - 1}) {
+        append(device(), singly, first, position);
+        const std::vector<float> alone = feed(device(), {{&singly, position, 1}});
+        const float* among = y.data() + (position - first) * s.q_width();
+        EXPECT_TRUE(same_bits(alone.data(), among, s.q_width())) << dtype_name(dtype) << ' ' << position;
+        for (int64_t head = 0; head < shape.n_head; ++head) {
+          const std::vector<double> expected = oracle_row(stored, position, head, position + 1);
+          for (int64_t i = 0; i < shape.head_dim; ++i) {
+            ASSERT_NEAR(alone[static_cast<size_t>(head * shape.head_dim + i)],
+                        expected[static_cast<size_t>(i)], dtype == DType::f32 ? 2e-5 : 0x1p-8 + 1e-4)
+                << dtype_name(dtype) << ' ' << position;
+          }
+        }
+      }
+    }
   }
 }
 
@@ -96,7 +134,7 @@ TEST_P(Attention, ARowHasTheSameBitsInABatchOfSequencesAtOtherPositions) {
   }
 }
 
-TEST_P(Attention, EveryNumberOfThreadsGivesTheSameBits) {
+TEST_P(AttentionOnThreads, EveryNumberOfThreadsGivesTheSameBits) {
   for (const DType dtype : kPageTypes) {
     for (const AttentionShape& shape :
          {shape_of(6, 2, 64, 90), shape_of(4, 1, 128, -1), shape_of(9, 1, 100, 1000)}) {
@@ -147,14 +185,14 @@ TEST_P(Attention, AScoreFarAboveTheOthersTakesAllTheWeight) {
 }
 
 // What a page has of a head's position, read by the layout's own words (tensor/kv_page.h).
-float element_in_page(const Sequence& s, bool is_key, int64_t head, int64_t position, int64_t i) {
-  const KvLayout layout = s.shape.kv_layout();
-  const auto* layer = reinterpret_cast<const std::byte*>(s.pages[static_cast<size_t>(position / 64)].data()) +
-                      Sequence::kBefore;
+float element_in_page(const AttentionShape& shape, const std::vector<float>& page, bool is_key, int64_t head,
+                      int64_t key, int64_t i) {
+  const KvLayout layout = shape.kv_layout();
+  const auto* layer = reinterpret_cast<const std::byte*>(page.data()) + Sequence::kBefore;
   const std::byte* values = layer + (is_key ? layout.k_offset(head) : layout.v_offset(head));
-  const int64_t key = position % 64, d = s.shape.head_dim;
+  const int64_t d = shape.head_dim;
   const auto pair_index = is_key ? (i / 2 * 64 + key) * 2 + i % 2 : (key / 2 * d + i) * 2 + key % 2;
-  switch (s.shape.kv_dtype) {
+  switch (shape.kv_dtype) {
     case DType::bf16:
       return float_from_bf16(reinterpret_cast<const uint16_t*>(values)[pair_index]);
     case DType::i8: {
@@ -177,25 +215,31 @@ TEST_P(Attention, AppendedRowsLieInThePagesAtTheirPositions) {
       feed(device(), {{&s, 4, 3}});
       feed(device(), {{&s, 7, 63}});
       const Sequence stored = as_stored(s);
+      std::vector<std::vector<float>> pages;
+      for (const DeviceArray<float>& page : s.pages.pages) pages.push_back(page.to_host());
+      const auto element = [&](bool is_key, int64_t head, int64_t position, int64_t i) {
+        return element_in_page(s.shape, pages[static_cast<size_t>(position / 64)], is_key, head,
+                               position % 64, i);
+      };
       for (int64_t head = 0; head < 2; ++head) {
         for (int64_t position = 0; position < s.length; ++position) {
           for (int64_t i = 0; i < d; ++i) {
             const auto at = static_cast<size_t>(position * 2 * d + head * d + i);
             const bool is_zero = position == 7 && head == 0;
-            ASSERT_EQ(element_in_page(s, true, head, position, i), is_zero ? 0.0F : stored.k[at])
+            ASSERT_EQ(element(true, head, position, i), is_zero ? 0.0F : stored.k[at])
                 << dtype_name(dtype) << " K of " << position << " at " << i;
-            ASSERT_EQ(element_in_page(s, false, head, position, i), stored.v[at])
+            ASSERT_EQ(element(false, head, position, i), stored.v[at])
                 << dtype_name(dtype) << " V of " << position << " at " << i;
           }
         }
         if (dtype == DType::f32) {
           for (int64_t position = s.length; position < 128; ++position) {
-            EXPECT_TRUE(std::isnan(element_in_page(s, true, head, position, d - 1)));
-            EXPECT_TRUE(std::isnan(element_in_page(s, false, head, position, d - 1)));
+            EXPECT_TRUE(std::isnan(element(true, head, position, d - 1)));
+            EXPECT_TRUE(std::isnan(element(false, head, position, d - 1)));
           }
         }
       }
-      for (const std::vector<float>& page : s.pages) EXPECT_TRUE(std::isnan(page[Sequence::kBefore / 4 - 1]));
+      for (const std::vector<float>& page : pages) EXPECT_TRUE(std::isnan(page[Sequence::kBefore / 4 - 1]));
     }
   }
 }

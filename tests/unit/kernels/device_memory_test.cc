@@ -1,4 +1,4 @@
-// What the host as a device says about itself and its memory, held against what the system says.
+// What a device says of its memory; and of the host, held against what the system says.
 #include <cstdint>
 #include <fstream>
 #include <string>
@@ -8,14 +8,17 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "every_isa.h"
+#include "every_device.h"
 
 namespace nanochat::testing {
 namespace {
 
 constexpr uint64_t kMiB = uint64_t{1} << 20;
 
-class DeviceMemory : public ::testing::Test {
+class DeviceMemory : public EveryDevice {};
+NANOCHAT_ON_EVERY_KIND_OF_DEVICE(DeviceMemory);
+
+class HostMemory : public ::testing::Test {
  protected:
   std::shared_ptr<Device> device_ = make_device("", 1);
   const size_t page_ = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
@@ -42,7 +45,7 @@ constexpr bool locks_are_real() {
 #endif
 }
 
-TEST_F(DeviceMemory, FactsOfTheHostNameItsProcessorAndNoGraphics) {
+TEST_F(HostMemory, FactsOfTheHostNameItsProcessorAndNoGraphics) {
   const DeviceFacts facts = device_->facts();
   EXPECT_NE(facts.hardware, "");
   EXPECT_EQ(facts.hardware.find('\n'), std::string::npos);
@@ -54,45 +57,45 @@ TEST_F(DeviceMemory, FactsOfTheHostNameItsProcessorAndNoGraphics) {
   EXPECT_LT(facts.power_watts, 0);
 }
 
-TEST_F(DeviceMemory, FactsDoNotChange) {
+TEST_F(HostMemory, FactsDoNotChange) {
   EXPECT_EQ(device_->facts().hardware, device_->facts().hardware);
   EXPECT_EQ(device_->facts().hardware, make_device("reference", 1)->facts().hardware);
 }
 
-TEST_F(DeviceMemory, TotalIsWhatAvailableIsAPartOf) {
-  const Memory& memory = device_->memory();
+TEST_P(DeviceMemory, TotalIsWhatAvailableIsAPartOf) {
+  const Memory& memory = device().memory();
   EXPECT_GT(memory.device_total_bytes(), 0u);
   EXPECT_GT(memory.device_available_bytes(), 0u);
   EXPECT_LE(memory.device_available_bytes(), memory.device_total_bytes());
   EXPECT_EQ(memory.device_total_bytes(), memory.stats().device_total_bytes);
 }
 
-TEST_F(DeviceMemory, IsResidentWhileItIsHeldAndNotAfterItWasGivenBack) {
+TEST_P(DeviceMemory, IsResidentWhileItIsHeldAndNotAfterItWasGivenBack) {
   for (const uint64_t bytes : {4 * kMiB, 4 * kMiB + 5000}) {
-    Block block = device_->memory().allocate(PoolKind::model, bytes, "weights");
+    Block block = device().memory().allocate(PoolKind::model, bytes, "weights");
     const auto* const data = block.as<std::byte>();
-    EXPECT_TRUE(device_->is_resident(data, bytes));
-    EXPECT_TRUE(device_->is_resident(data, 1));
-    EXPECT_TRUE(device_->is_resident(data + bytes - 1, 1));
+    EXPECT_TRUE(device().is_resident(data, bytes));
+    EXPECT_TRUE(device().is_resident(data, 1));
+    EXPECT_TRUE(device().is_resident(data + bytes - 1, 1));
     block = Block();
-    EXPECT_FALSE(device_->is_resident(data, bytes));
+    EXPECT_FALSE(device().is_resident(data, bytes));
   }
 }
 
-TEST_F(DeviceMemory, IsResidentForSmallBlocksToo) {
-  const Block block = device_->memory().allocate(PoolKind::model, 100, "weights");
-  EXPECT_TRUE(device_->is_resident(block.as<std::byte>(), 100));
+TEST_P(DeviceMemory, IsResidentForSmallBlocksToo) {
+  const Block block = device().memory().allocate(PoolKind::model, 100, "weights");
+  EXPECT_TRUE(device().is_resident(block.as<std::byte>(), 100));
 }
 
-TEST_F(DeviceMemory, NothingAndNowhereIsNotResident) {
-  const Block block = device_->memory().allocate(PoolKind::model, 100, "weights");
-  EXPECT_FALSE(device_->is_resident(nullptr, 0));
-  EXPECT_FALSE(device_->is_resident(nullptr, 100));
-  EXPECT_FALSE(device_->is_resident(block.as<std::byte>(), 0));
-  EXPECT_FALSE(device_->is_resident(reinterpret_cast<const void*>(uintptr_t{16}), 100));
+TEST_P(DeviceMemory, NothingAndNowhereIsNotResident) {
+  const Block block = device().memory().allocate(PoolKind::model, 100, "weights");
+  EXPECT_FALSE(device().is_resident(nullptr, 0));
+  EXPECT_FALSE(device().is_resident(nullptr, 100));
+  EXPECT_FALSE(device().is_resident(block.as<std::byte>(), 0));
+  EXPECT_FALSE(device().is_resident(reinterpret_cast<const void*>(uintptr_t{16}), 100));
 }
 
-TEST_F(DeviceMemory, IsNotResidentWhenItsEndIsGone) {
+TEST_F(HostMemory, IsNotResidentWhenItsEndIsGone) {
   void* const mapped = ::mmap(nullptr, 3 * page_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   ASSERT_NE(mapped, MAP_FAILED);
   EXPECT_TRUE(device_->is_resident(mapped, 3 * page_));
@@ -102,7 +105,7 @@ TEST_F(DeviceMemory, IsNotResidentWhenItsEndIsGone) {
   ::munmap(mapped, 2 * page_);
 }
 
-TEST_F(DeviceMemory, LocksWholePagesAndUnlocksThem) {
+TEST_F(HostMemory, LocksWholePagesAndUnlocksThem) {
   if (!locks_are_real()) GTEST_SKIP() << "not with a sanitizer";
   constexpr uint64_t kBytes = 2 * kMiB;
   const Block block = device_->memory().allocate(PoolKind::model, kBytes, "weights");
@@ -116,7 +119,7 @@ TEST_F(DeviceMemory, LocksWholePagesAndUnlocksThem) {
   EXPECT_EQ(locked_bytes(), before);
 }
 
-TEST_F(DeviceMemory, LocksNoPageThatHoldsSomethingElse) {
+TEST_F(HostMemory, LocksNoPageThatHoldsSomethingElse) {
   if (!locks_are_real()) GTEST_SKIP() << "not with a sanitizer";
   const Block block = device_->memory().allocate(PoolKind::model, 2 * kMiB, "weights");
   auto* const data = block.as<std::byte>();
@@ -129,7 +132,7 @@ TEST_F(DeviceMemory, LocksNoPageThatHoldsSomethingElse) {
   EXPECT_EQ(locked_bytes(), before);
 }
 
-TEST_F(DeviceMemory, SaysSoWhereTheSystemDoesNotLetItLock) {
+TEST_F(HostMemory, SaysSoWhereTheSystemDoesNotLetItLock) {
   if (!locks_are_real()) GTEST_SKIP() << "not with a sanitizer";
   // Memory that is not there cannot be locked, whatever a process may do.
   void* const mapped = ::mmap(nullptr, 4 * page_, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

@@ -1,12 +1,12 @@
 #include <limits>
 
-#include "every_isa.h"
+#include "every_device.h"
 
 namespace nanochat::testing {
 namespace {
 
-class SoftmaxStatistics : public EveryIsa {};
-NANOCHAT_ON_EVERY_ISA(SoftmaxStatistics);
+class SoftmaxStatistics : public EveryDevice {};
+NANOCHAT_ON_EVERY_DEVICE(SoftmaxStatistics);
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 

@@ -8,8 +8,8 @@
 namespace nanochat::testing {
 namespace {
 
-class Bf16Model : public ::testing::TestWithParam<std::string> {
- protected:
+class Bf16Oracle : public ::testing::Test {
+ public:
   static double to_bf16(double value) { return float_from_bf16(bf16_from_float(static_cast<float>(value))); }
 
   // The tensors of a golden case; tables are rounded here, because they are stored in bf16 too.
@@ -33,6 +33,8 @@ class Bf16Model : public ::testing::TestWithParam<std::string> {
   }
 };
 
+class Bf16Model : public DeviceTest {};
+
 float rms_difference(std::span<const float> a, std::span<const float> b) {
   double sum = 0.0;
   for (size_t i = 0; i < a.size(); ++i) sum += std::pow(static_cast<double>(a[i]) - b[i], 2.0);
@@ -49,12 +51,13 @@ TEST_P(Bf16Model, AgreesWithTheOracleFarBetterThanRoundingMatters) {
     const Json inputs = parse_json(read_file(path + "/inputs.json"), name);
     auto tokens = inputs.at("forward_tokens")[0].get<std::vector<int32_t>>();
     tokens.resize(std::min<size_t>(tokens.size(), 24));
-    const auto model = load(path, make_device(GetParam()), {WeightDtype::bf16});
+    const auto model = load(path, device_, {WeightDtype::bf16});
     EXPECT_EQ(model->weight_dtype(), WeightDtype::bf16);
-    const OracleDecoder oracle(model->config(), tensors_of(path, true), to_bf16);
-    const std::vector<float> logits = logits_of(model, tokens), expected = flat(oracle.logits(tokens));
+    const OracleDecoder oracle(model->config(), Bf16Oracle::tensors_of(path, true), Bf16Oracle::to_bf16);
+    const std::vector<float> logits = logits_of(model, tokens),
+                             expected = Bf16Oracle::flat(oracle.logits(tokens));
     const float difference = rms_difference(logits, expected);
-    const float effect = rms_difference(expected, logits_of(load(path, make_device(GetParam())), tokens));
+    const float effect = rms_difference(expected, logits_of(load(path, device_), tokens));
     n_close += difference < effect / 100 ? 1 : 0;
     EXPECT_LT(difference, effect / 2) << name << ": against the effect of rounding as such";
     EXPECT_LT(difference, 0.01F) << name;
@@ -65,7 +68,7 @@ TEST_P(Bf16Model, AgreesWithTheOracleFarBetterThanRoundingMatters) {
   EXPECT_GE(n_close, golden_cases().size() / 3);
 }
 
-TEST_P(Bf16Model, TheOracleItselfAgreesWithTheReference) {
+TEST_F(Bf16Oracle, AgreesWithTheReference) {
   for (const std::string& name : golden_cases()) {
     const std::string path = golden_path(name);
     const Json inputs = parse_json(read_file(path + "/inputs.json"), name);
@@ -77,8 +80,7 @@ TEST_P(Bf16Model, TheOracleItselfAgreesWithTheReference) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Cpu, Bf16Model, ::testing::ValuesIn(available_cpu_isas()),
-                         [](const auto& parameter) { return parameter.param; });
+NANOCHAT_ON_EVERY_DEVICE(Bf16Model);
 
 }  // namespace
 }  // namespace nanochat::testing

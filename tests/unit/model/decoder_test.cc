@@ -77,27 +77,32 @@ struct Kind {
 
 class DecoderLaw : public ::testing::TestWithParam<std::tuple<Kind, std::string>> {
  protected:
-  std::shared_ptr<const Model> model(int n_threads = 2) {
-    const auto& [kind, isa] = GetParam();
-    return Model::create_random(make_device(isa, n_threads), kind.config(), 42, {kind.dtype}, {});
+  void SetUp() override { NANOCHAT_SKIP_WITHOUT_A_GPU(on()); }
+  const std::string& on() const { return std::get<1>(GetParam()); }
+  std::shared_ptr<const Model> model_on(std::shared_ptr<Device> device) {
+    const Kind& kind = std::get<0>(GetParam());
+    return Model::create_random(std::move(device), kind.config(), 42, {kind.dtype}, {});
   }
+  std::shared_ptr<const Model> model() { return model_on(device_for_test(on())); }
 };
+class DecoderOnThreads : public DecoderLaw {};
 
 TEST_P(DecoderLaw, PiecesOfAnySizeGiveTheSameBits) {
   const auto one = model();
-  const Tokens tokens = some_tokens(kForwardRows + 30);
+  const Tokens tokens = some_tokens(static_cast<size_t>(size(on(), kForwardRows + 30, 75)));
   const std::vector<float> whole = feed_in_pieces(one, tokens, tokens.size());
-  for (const size_t piece : {1, 7, 64, 513}) {
-    EXPECT_TRUE(same_bits(feed_in_pieces(one, tokens, piece), whole)) << "pieces of " << piece;
+  for (const int64_t piece : sizes<int64_t>(on(), {1, 7, 64, 513}, {1, 7, 64})) {
+    EXPECT_TRUE(same_bits(feed_in_pieces(one, tokens, static_cast<size_t>(piece)), whole))
+        << "pieces of " << piece;
   }
 }
 
-TEST_P(DecoderLaw, AnyNumberOfThreadsGivesTheSameBits) {
+TEST_P(DecoderOnThreads, AnyNumberOfThreadsGivesTheSameBits) {
   const Tokens tokens = some_tokens(150);
-  const auto single = model(1);
+  const auto single = model_on(make_device(on(), 1));
   const std::vector<float> expected = feed_in_pieces(single, tokens, 150);
   for (const int n_threads : {2, 3}) {
-    const auto other = model(n_threads);
+    const auto other = model_on(make_device(on(), n_threads));
     EXPECT_EQ(other->checksum(), single->checksum());
     EXPECT_TRUE(same_bits(feed_in_pieces(other, tokens, 150), expected)) << n_threads << " threads";
   }
@@ -105,7 +110,7 @@ TEST_P(DecoderLaw, AnyNumberOfThreadsGivesTheSameBits) {
 
 TEST_P(DecoderLaw, NeighboursInABatchChangeNoBit) {
   const auto shared = model();
-  const std::vector<size_t> lengths = {1, 300, 2, 90, 250};
+  const std::vector<size_t> lengths = sizes<size_t>(on(), {1, 300, 2, 90, 250}, {1, 70, 2, 30, 66});
   std::vector<Tokens> texts;
   std::vector<std::vector<float>> alone;
   for (size_t i = 0; i < lengths.size(); ++i) {
@@ -114,7 +119,7 @@ TEST_P(DecoderLaw, NeighboursInABatchChangeNoBit) {
   }
   std::vector<size_t> order(lengths.size());
   std::iota(order.begin(), order.end(), size_t{0});
-  for (int round = 0; round < 4; ++round) {
+  for (int64_t round = 0; round < size(on(), 4, 2); ++round) {
     std::vector<KvCache> caches;
     for (size_t i = 0; i < order.size(); ++i) caches.emplace_back(shared, 400 + 10 * round);
     std::vector<SequenceInput> inputs;
@@ -160,17 +165,14 @@ constexpr Kind kKinds[] = {
     {"v1_f32", small_v1, WeightDtype::f32},       {"v1_bf16", small_v1, WeightDtype::bf16},
     {"llama_f32", small_llama, WeightDtype::f32}, {"llama_bf16", small_llama, WeightDtype::bf16},
     {"v1_int8", small_v1, WeightDtype::i8},       {"llama_int8", small_llama, WeightDtype::i8}};
-INSTANTIATE_TEST_SUITE_P(Cpu, DecoderLaw,
-                         ::testing::Combine(::testing::ValuesIn(kKinds),
-                                            ::testing::ValuesIn(available_cpu_isas())),
-                         [](const auto& parameter) {
-                           return std::get<0>(parameter.param).name + ("_" + std::get<1>(parameter.param));
-                         });
+std::string name_of(const Kind& kind) { return kind.name; }
+NANOCHAT_EACH_ON_EVERY_DEVICE(DecoderLaw, kKinds, name_of);
+NANOCHAT_EACH_ON_EVERY_ISA(DecoderOnThreads, kKinds, name_of);
 
-class DecoderRefusal : public ::testing::Test {
+class DecoderRefusal : public DeviceTest {
  protected:
-  std::shared_ptr<Device> device_ = make_device();
-  std::shared_ptr<const Model> model_ = Model::create_random(device_, small_v1(), 1, {}, {});
+  std::shared_ptr<const Model> model_;
+  void prepare() override { model_ = Model::create_random(device_, small_v1(), 1, {}, {}); }
   std::vector<float> logits_ = std::vector<float>(75 * 64);
 
   Status status_of(std::vector<SequenceInput> inputs, const Watch& watch = {}, const Trace& trace = {}) {
@@ -185,7 +187,9 @@ class DecoderRefusal : public ::testing::Test {
   std::string message_;
 };
 
-TEST_F(DecoderRefusal, NamesATokenThatIsNotInTheVocabulary) {
+NANOCHAT_ON_EVERY_KIND_OF_DEVICE(DecoderRefusal);
+
+TEST_P(DecoderRefusal, NamesATokenThatIsNotInTheVocabulary) {
   KvCache cache(model_, 10);
   // 75 is a row of the padded table, but no token.
   for (const int32_t token : {75, -1, 127, 1 << 30}) {
@@ -196,7 +200,7 @@ TEST_F(DecoderRefusal, NamesATokenThatIsNotInTheVocabulary) {
   }
 }
 
-TEST_F(DecoderRefusal, NamesPositionAndCapacityWhenTheContextIsFull) {
+TEST_P(DecoderRefusal, NamesPositionAndCapacityWhenTheContextIsFull) {
   KvCache cache(model_, 10);
   const Tokens tokens = some_tokens(8);
   EXPECT_EQ(status_of({{&cache, tokens}}), Status::ok);
@@ -206,7 +210,7 @@ TEST_F(DecoderRefusal, NamesPositionAndCapacityWhenTheContextIsFull) {
   EXPECT_EQ(cache.length(), 8);
 }
 
-TEST_F(DecoderRefusal, ChecksEverySequenceBeforeAnythingChanges) {
+TEST_P(DecoderRefusal, ChecksEverySequenceBeforeAnythingChanges) {
   KvCache good(model_, 10), full(model_, 2);
   const Tokens tokens = some_tokens(3);
   EXPECT_EQ(status_of({{&good, tokens}, {&full, tokens}}), Status::context_full);
@@ -219,9 +223,9 @@ TEST_F(DecoderRefusal, ChecksEverySequenceBeforeAnythingChanges) {
   EXPECT_EQ(status_of({{&stranger, tokens}}), Status::invalid_argument);
 }
 
-TEST_F(DecoderRefusal, NoSequencesAreNoWork) { EXPECT_EQ(status_of({}), Status::ok); }
+TEST_P(DecoderRefusal, NoSequencesAreNoWork) { EXPECT_EQ(status_of({}), Status::ok); }
 
-TEST_F(DecoderRefusal, ACancelledPassLeavesTheCacheAsItWas) {
+TEST_P(DecoderRefusal, ACancelledPassLeavesTheCacheAsItWas) {
   const Tokens first = some_tokens(20), second = some_tokens(30, 5);
   KvCache cache(model_, 64), undisturbed(model_, 64);
   feed(cache, first);
@@ -241,7 +245,7 @@ TEST_F(DecoderRefusal, ACancelledPassLeavesTheCacheAsItWas) {
   EXPECT_TRUE(same_bits(feed(cache, second), feed(undisturbed, second)));
 }
 
-TEST_F(DecoderRefusal, TakesNoMoreThanThePlanSays) {
+TEST_P(DecoderRefusal, TakesNoMoreThanThePlanSays) {
   const Tokens tokens = some_tokens(700);
   KvCache cache(model_, 700);
   const MemoryStats before = device_->memory().stats();

@@ -8,10 +8,8 @@
 namespace nanochat::testing {
 namespace {
 
-class HuggingFaceModel : public ::testing::TestWithParam<std::string> {
+class HuggingFaceModel : public DeviceTest {
  protected:
-  std::shared_ptr<Device> device_ = make_device(GetParam());
-
   // Largest distance to transformers' logits. Its float32 is within 1e-5 of its own float64.
   void expect_logits_of_transformers(const std::string& name) {
     const SafetensorsFile expected(model_path(name) + "/expected.safetensors");
@@ -36,8 +34,7 @@ TEST_P(HuggingFaceModel, ATrainedLlamaTellsItsStoryTokenForToken) {
             expected);
 }
 
-INSTANTIATE_TEST_SUITE_P(Cpu, HuggingFaceModel, ::testing::ValuesIn(available_cpu_isas()),
-                         [](const auto& parameter) { return parameter.param; });
+NANOCHAT_ON_EVERY_DEVICE(HuggingFaceModel);
 
 // A golden case of generation V0 under Hugging Face's names: the same function but for the epsilon, and for
 // the rope table, which Hugging Face does not round. (The golden logits moved by the rounding are excluded by

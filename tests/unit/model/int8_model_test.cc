@@ -9,7 +9,7 @@
 namespace nanochat::testing {
 namespace {
 
-class Int8Model : public ::testing::TestWithParam<std::string> {};
+class Int8Model : public DeviceTest {};
 
 double cosine(std::span<const float> a, std::span<const float> b) {
   double ab = 0, aa = 0, bb = 0;
@@ -22,12 +22,12 @@ double cosine(std::span<const float> a, std::span<const float> b) {
 }
 
 TEST_P(Int8Model, LogitsPointWhereThoseOfFloatsDo) {
-  for (const std::string& name : golden_cases()) {
+  for (const std::string& name : sizes(golden_cases(), {"v0_odd_vocab", "v1_chunked", "v1_beyond_context"})) {
     const std::string path = golden_path(name);
     const Json inputs = parse_json(read_file(path + "/inputs.json"), name);
     const auto tokens = inputs.at("forward_tokens")[0].get<std::vector<int32_t>>();
-    const std::vector<float> exact = logits_of(load(path, make_device(GetParam())), tokens);
-    const auto model = load(path, make_device(GetParam()), {WeightDtype::i8});
+    const std::vector<float> exact = logits_of(load(path, device_), tokens);
+    const auto model = load(path, device_, {WeightDtype::i8});
     EXPECT_EQ(model->weight_dtype(), WeightDtype::i8);
     EXPECT_EQ(model->weights().lm_head.dtype, DType::i8);
     EXPECT_EQ(model->weights().table_dtype, DType::bf16);
@@ -41,17 +41,16 @@ TEST_P(Int8Model, LogitsPointWhereThoseOfFloatsDo) {
 TEST_P(Int8Model, AStoryModelWithATiedHeadStillTellsItsStory) {
   const std::string path = model_path("stories260K");
   const std::vector<int32_t> prompt = {1, 403, 407};
-  const auto exact = load(path, make_device(GetParam()));
+  const auto exact = load(path, device_);
   KvCache cache(exact, 40);
   const std::vector<int32_t> story = greedy(cache, prompt, 30);
   std::vector<int32_t> text = prompt;
   text.insert(text.end(), story.begin(), story.end());
-  const auto model = load(path, make_device(GetParam()), {WeightDtype::i8});
+  const auto model = load(path, device_, {WeightDtype::i8});
   EXPECT_GT(cosine(logits_of(model, text), logits_of(exact, text)), 0.999);
 }
 
-INSTANTIATE_TEST_SUITE_P(Cpu, Int8Model, ::testing::ValuesIn(available_cpu_isas()),
-                         [](const auto& parameter) { return parameter.param; });
+NANOCHAT_ON_EVERY_DEVICE(Int8Model);
 
 TEST(Int8Weights, TakeOneByteEachAndAScalePerOutput) {
   const ModelConfig config = nanochat_shape("v0-d2");
@@ -66,7 +65,7 @@ TEST(Int8Weights, TakeOneByteEachAndAScalePerOutput) {
   EXPECT_EQ(bytes_of(WeightDtype::i8), n_weights + 4 * n_outputs);
 }
 
-TEST(Int8Weights, AreTheSameOnEveryInstructionSet) {
+TEST(Int8Weights, AreTheSameBytesOnEveryInstructionSet) {
   const ModelConfig config = nanochat_shape("v0-d1");
   const auto bytes_of = [&](const std::string& isa) {
     const auto model = Model::create_random(make_device(isa), config, 3, {WeightDtype::i8}, {});
@@ -76,6 +75,16 @@ TEST(Int8Weights, AreTheSameOnEveryInstructionSet) {
   };
   for (const std::string& isa : available_cpu_isas())
     EXPECT_TRUE(bytes_of(isa) == bytes_of("reference")) << isa;
+}
+
+TEST_P(Int8Model, HasTheSameNumbersOnEveryDevice) {
+  const ModelConfig config = nanochat_shape("v0-d1");
+  const auto rows_on = [&](const std::shared_ptr<Device>& device) {
+    const auto model = Model::create_random(device, config, 3, {WeightDtype::i8}, {});
+    const std::vector<int32_t> rows = {0, 63, 64, 511};
+    return rows_of(*model, model->weights().layers[0].mlp_in, rows);
+  };
+  EXPECT_EQ(rows_on(device_), rows_on(make_device("reference")));
 }
 
 TEST(Int8Weights, RefuseMoreInputsThanTheirSumsCanHold) {

@@ -7,10 +7,17 @@ namespace {
 
 using Tokens = std::vector<int32_t>;
 
-class KvCacheTest : public ::testing::TestWithParam<std::string> {
+class KvCacheTest : public ::testing::TestWithParam<std::tuple<std::string, std::string>> {
  protected:
-  std::shared_ptr<Device> device_ = make_device();
-  std::shared_ptr<const Model> model_ = load(golden_path(GetParam()), device_);
+  std::shared_ptr<Device> device_;
+  std::shared_ptr<const Model> model_;
+  void SetUp() override {
+    NANOCHAT_SKIP_WITHOUT_A_GPU(on());
+    device_ = device_for_test(on());
+    model_ = load(path(), device_);
+  }
+  static std::string path() { return golden_path(std::get<0>(GetParam())); }
+  static const std::string& on() { return std::get<1>(GetParam()); }
   const Tokens prompt_ = {5, 17, 3, 88, 41, 2, 60}, more_ = {9, 33, 71, 0, 12};
 
   template <class F>
@@ -90,15 +97,15 @@ TEST_P(KvCacheTest, RefusesACapacityBeyondTheRopeTables) {
 }
 
 TEST_P(KvCacheTest, SaysWhenTheWorkingPoolIsExhausted) {
-  const ModelPlan plan = Model::plan(golden_path(GetParam()), {});
-  const auto small = make_device("", 1, plan.weight_bytes + Memory::allocation_bytes(PoolKind::working, 1));
-  const auto model = load(golden_path(GetParam()), small);
+  const ModelPlan plan = Model::plan(path(), {});
+  const auto small = make_device(on(), 1, plan.weight_bytes + Memory::allocation_bytes(PoolKind::working, 1));
+  const auto model = load(path(), small);
   EXPECT_EQ(error_of([&] { KvCache(model, 100); }).status(), Status::working_memory_exhausted);
   EXPECT_EQ(small->memory().stats().working_bytes, 0U);
 }
 
-INSTANTIATE_TEST_SUITE_P(Generations, KvCacheTest, ::testing::Values("v0_mha", "v1_chunked"),
-                         [](const auto& parameter) { return parameter.param; });
+NANOCHAT_EACH_ON_EVERY_KIND_OF_DEVICE(KvCacheTest, (std::vector<std::string>{"v0_mha", "v1_chunked"}),
+                                      [](const std::string& name) { return name; });
 
 }  // namespace
 }  // namespace nanochat::testing

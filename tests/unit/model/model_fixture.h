@@ -11,11 +11,13 @@
 #include <gtest/gtest.h>
 
 #include "base/file.h"
+#include "device_under_test.h"
 #include "io/safetensors.h"
 #include "model/decoder.h"
 #include "model/kv_cache.h"
 #include "model/model.h"
 #include "tensor/device.h"
+#include "tensor/kernels.h"
 
 namespace nanochat::testing {
 
@@ -35,21 +37,21 @@ inline std::string model_path(const std::string& name) {
   return std::string(NANOCHAT_TEST_DATA) + "/models/" + name;
 }
 
-inline std::shared_ptr<Device> make_device(const std::string& isa = "", int n_threads = 2,
-                                           uint64_t budget_bytes = 0,
-                                           std::shared_ptr<RawMemory> raw = make_host_memory()) {
-  ThreadPool::Options options;
-  options.n_threads = n_threads;
-  MemoryOptions memory;
-  memory.budget_bytes = budget_bytes;
-  return make_cpu_device(Memory::create(std::move(raw), memory), std::make_shared<ThreadPool>(options),
-                         std::make_shared<Log>(), isa);
-}
-
 inline std::shared_ptr<const Model> load(const std::string& path,
                                          std::shared_ptr<Device> device = make_device(),
                                          const ModelOptions& options = {}) {
   return Model::load(std::move(device), path, options, {});
+}
+
+// Rows of a packed matrix, as numbers.
+inline std::vector<float> rows_of(const Model& model, const PackedMatrix& matrix,
+                                  std::span<const int32_t> rows) {
+  Device& device = model.device();
+  const int64_t n = std::ssize(rows) * matrix.k;
+  const Block block = device.memory().allocate(PoolKind::working, static_cast<uint64_t>(n) * 4, "rows");
+  device.kernels().unpack_rows(device, matrix, rows, block.as<float>());
+  device.synchronize();
+  return on_host(device, block.as<float>(), n);
 }
 
 // Feeds tokens to a cache and gives the wanted logits.

@@ -101,22 +101,50 @@ Error edited_load_error(const std::string& source, const std::function<void(Edit
 
 const std::string kV1 = golden_path("v1_chunked");
 
-TEST(ModelLoad, TakesExactlyWhatThePlanSays) {
+class LoadedModel : public DeviceTest {};
+NANOCHAT_ON_EVERY_KIND_OF_DEVICE(LoadedModel);
+
+TEST_P(LoadedModel, TakesExactlyWhatThePlanSays) {
   for (const std::string& path : {kV1, golden_path("v0_odd_vocab"), model_path("stories260K"),
                                   model_path("hf_llama_gqa_sharded"), model_path("hf_nanochat")}) {
     for (const WeightDtype dtype :
          {WeightDtype::as_stored, WeightDtype::bf16, WeightDtype::f32, WeightDtype::i8}) {
       const ModelPlan plan = Model::plan(path, {dtype});
-      const auto device = make_device();
+      const MemoryStats before = device_->memory().stats();
       {
-        const auto model = load(path, device, {dtype});
-        EXPECT_EQ(device->memory().stats().model_bytes, plan.weight_bytes) << path;
-        EXPECT_EQ(device->memory().stats().working_bytes, 0U);
+        const auto model = load(path, device_, {dtype});
+        EXPECT_EQ(device_->memory().stats().model_bytes - before.model_bytes, plan.weight_bytes) << path;
+        EXPECT_EQ(device_->memory().stats().working_bytes, before.working_bytes);
         EXPECT_EQ(model->plan().weight_bytes, plan.weight_bytes);
         EXPECT_EQ(model->plan().bytes_per_decoded_token, plan.bytes_per_decoded_token);
       }
-      EXPECT_EQ(device->memory().stats().used_bytes, 0U);
+      EXPECT_EQ(device_->memory().stats().used_bytes, before.used_bytes);
     }
+  }
+}
+
+TEST_P(LoadedModel, LiesInTheDevicesMemoryAndHasTheChecksumOfItsBytes) {
+  const auto model = load(kV1, device_);
+  EXPECT_EQ(model->checksum(), load(kV1, make_device("reference"))->checksum());
+  const Weights& weights = model->weights();
+  for (const PackedMatrix& matrix : {weights.lm_head, weights.layers[0].qkv, weights.layers[2].mlp_out}) {
+    EXPECT_TRUE(device_->is_resident(
+        matrix.data, static_cast<size_t>(PackedMatrix::packed_bytes(matrix.dtype, matrix.n, matrix.k))));
+  }
+}
+
+TEST_P(LoadedModel, MustBeFinite) {
+  for (const WeightDtype dtype : {WeightDtype::f32, WeightDtype::bf16, WeightDtype::i8}) {
+    EditedModel edited(kV1);
+    edited.set("transformer.h.1.mlp.c_proj.weight", 77, NAN);
+    const ScratchFolder folder;
+    edited.write(folder);
+    const uint64_t before = device_->memory().stats().used_bytes;
+    const Error error = load_error(folder.path(), device_, {dtype});
+    EXPECT_EQ(error.status(), Status::model_validation_failed) << error.message();
+    EXPECT_NE(error.message().find("transformer.h.1.mlp.c_proj.weight"), std::string::npos)
+        << error.message();
+    EXPECT_EQ(device_->memory().stats().used_bytes, before);
   }
 }
 

@@ -9,16 +9,20 @@ namespace {
 
 const std::vector<int32_t> kTokens = {3, 1, 4, 1, 5, 9, 2, 6, 5, 35};
 
-TEST(ModelSave, LoadedAgainItGivesTheSameBits) {
+class SavedModel : public DeviceTest {};
+NANOCHAT_ON_EVERY_KIND_OF_DEVICE(SavedModel);
+
+TEST_P(SavedModel, GivesTheSameBitsWhenItIsLoadedAgain) {
   std::vector<std::string> paths = {model_path("stories260K"), model_path("hf_llama_gqa_sharded"),
                                     model_path("hf_nanochat")};
-  for (const std::string& name : golden_cases()) paths.push_back(golden_path(name));
+  const std::vector<std::string> cases = sizes(golden_cases(), {"v0_odd_vocab", "v1_ve_even_layers"});
+  for (const std::string& name : cases) paths.push_back(golden_path(name));
   for (const std::string& path : paths) {
     for (const WeightDtype dtype : {WeightDtype::as_stored, WeightDtype::bf16}) {
-      const auto model = load(path, make_device(), {dtype});
+      const auto model = load(path, device_, {dtype});
       const ScratchFolder folder;
       model->save(folder.file("new/model"), {});
-      const auto again = load(folder.file("new/model"));
+      const auto again = load(folder.file("new/model"), device_);
       EXPECT_EQ(again->config(), model->config()) << path;
       EXPECT_EQ(again->weight_dtype(), model->weight_dtype());
       EXPECT_EQ(again->plan().weight_bytes, model->plan().weight_bytes);
@@ -26,6 +30,17 @@ TEST(ModelSave, LoadedAgainItGivesTheSameBits) {
       again->save(folder.file("new/model"), {});  // over itself
       EXPECT_EQ(load(folder.file("new/model"))->checksum(), again->checksum());
     }
+  }
+}
+
+TEST_P(SavedModel, IsTheSameFileOnEveryDevice) {
+  for (const WeightDtype dtype : {WeightDtype::f32, WeightDtype::bf16, WeightDtype::i8}) {
+    const ScratchFolder here, there;
+    load(golden_path("v1_chunked"), make_device("reference"), {dtype})->save(here.path(), {});
+    load(golden_path("v1_chunked"), device_, {dtype})->save(there.path(), {});
+    EXPECT_TRUE(file_bytes(there.file("weights.safetensors")) ==
+                file_bytes(here.file("weights.safetensors")));
+    EXPECT_TRUE(file_bytes(there.file("config.json")) == file_bytes(here.file("config.json")));
   }
 }
 
@@ -81,22 +96,21 @@ TEST(RandomModel, DependsOnTheSeedAlone) {
   EXPECT_FALSE(random(5, 1) == random(6, 1));
 }
 
-TEST(RandomModel, IsTheSameOnEveryInstructionSetAndInBothDtypes) {
+class RandomModelOn : public DeviceTest {};
+NANOCHAT_ON_EVERY_DEVICE(RandomModelOn);
+
+TEST_P(RandomModelOn, IsTheSameOnEveryDeviceAndInBothDtypes) {
   const ModelConfig config = nanochat_shape("v1-d1");
-  const auto rows_of = [&](const std::string& isa, WeightDtype dtype) {
-    const auto model = Model::create_random(make_device(isa), config, 5, {dtype}, {});
-    const PackedMatrix& matrix = model->weights().layers[0].mlp_out;
+  const auto rows_on = [&](const std::shared_ptr<Device>& device, WeightDtype dtype) {
+    const auto model = Model::create_random(device, config, 5, {dtype}, {});
     const std::vector<int32_t> ids = {0, 1};
-    std::vector<float> rows(ids.size() * static_cast<size_t>(matrix.k));
-    model->device().kernels().unpack_rows(model->device(), matrix, ids, rows.data());
+    std::vector<float> rows = rows_of(*model, model->weights().layers[0].mlp_out, ids);
     for (float& value : rows) value = float_from_bf16(bf16_from_float(value));
     return rows;
   };
-  const std::vector<float> expected = rows_of("reference", WeightDtype::f32);
-  for (const std::string& isa : available_cpu_isas()) {
-    EXPECT_EQ(rows_of(isa, WeightDtype::f32), expected) << isa;
-    EXPECT_EQ(rows_of(isa, WeightDtype::bf16), expected) << isa;
-  }
+  const std::vector<float> expected = rows_on(make_device("reference"), WeightDtype::f32);
+  EXPECT_EQ(rows_on(device_, WeightDtype::f32), expected);
+  EXPECT_EQ(rows_on(device_, WeightDtype::bf16), expected);
 }
 
 // Mean, deviation and even filling of the range, each within five standard errors of the uniform

@@ -1,25 +1,20 @@
-// One test body per operation, run on every instruction set of this machine.
+// One test body per operation, run on every instruction set of this machine, in the emulator and on a GPU.
 #pragma once
 
 #include <cmath>
 #include <cstring>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
 
+#include "device_under_test.h"
 #include "tensor/device.h"
 #include "tensor/kernels.h"
 
 namespace nanochat::testing {
-
-inline std::shared_ptr<Device> make_device(const std::string& isa, int n_threads) {
-  ThreadPool::Options options;
-  options.n_threads = n_threads;
-  return make_cpu_device(Memory::create(make_host_memory(), {}), std::make_shared<ThreadPool>(options),
-                         std::make_shared<Log>(), isa);
-}
 
 // Numbers that depend on the seed and the index alone.
 inline uint64_t mix(uint64_t seed, uint64_t index) {
@@ -62,13 +57,51 @@ inline bool same_bits(const float* a, const float* b, int64_t n) {
   return std::memcmp(a, b, static_cast<size_t>(n) * sizeof(float)) == 0;
 }
 
+// Numbers where kernels of the device under test may reach them, and nobody else. On the host a plain vector,
+// so that a sanitizer sees its ends.
+template <class T>
+class DeviceArray {
+ public:
+  DeviceArray(Device& device, std::vector<T> values)
+      : device_(&device), n_(static_cast<int64_t>(values.size())), host_(std::move(values)) {
+    if (device.is_host()) return;
+    // Of the model pool: memory of its own, which an emulator guards at both ends.
+    block_ = device.memory().allocate(PoolKind::model, host_.size() * sizeof(T), "test");
+    device.copy_to_device(block_.as<T>(), host_.data(), host_.size() * sizeof(T));
+    host_.clear();
+  }
+  DeviceArray(Device& device, int64_t n, T value = T())
+      : DeviceArray(device, std::vector<T>(static_cast<size_t>(n), value)) {}
+
+  T* data() { return device_->is_host() ? host_.data() : block_.template as<T>(); }
+  const T* data() const { return const_cast<DeviceArray*>(this)->data(); }
+  int64_t size() const { return n_; }
+  std::vector<T> to_host() const {
+    device_->synchronize();
+    return on_host(*device_, data(), n_);
+  }
+
+ private:
+  Device* device_;
+  int64_t n_;
+  std::vector<T> host_;  // of a host alone
+  Block block_;
+};
+
 // A matrix [n, k] packed by the device under test, with its memory.
 class Packed {
  public:
-  Packed(Device& device, DType dtype, int64_t n, int64_t k, const std::vector<float>& rows)
+  // Filled with ones bits, so that what nobody wrote shows.
+  Packed(Device& device, DType dtype, int64_t n, int64_t k)
       : block_(device.memory().allocate(
             PoolKind::model, static_cast<uint64_t>(PackedMatrix::packed_bytes(dtype, n, k)), "test")) {
     matrix_ = {.dtype = dtype, .n = n, .k = k, .data = block_.as<void>()};
+    const std::vector<uint8_t> ones(block_.bytes(), 0xff);
+    device.copy_to_device(matrix_.data, ones.data(), ones.size());
+    device.synchronize();  // weights travel in streams of their own
+  }
+  Packed(Device& device, DType dtype, int64_t n, int64_t k, const std::vector<float>& rows)
+      : Packed(device, dtype, n, k) {
     device.kernels().pack_rows(device, matrix_, 0, n, rows.data(), DType::f32, nullptr);
   }
   const PackedMatrix& matrix() const { return matrix_; }
@@ -78,6 +111,7 @@ class Packed {
   PackedMatrix matrix_;
 };
 
+// Facts of the host alone: GetParam() is an instruction set.
 class EveryIsa : public ::testing::TestWithParam<std::string> {
  protected:
   std::shared_ptr<Device> device_ = make_device(GetParam(), 2);
@@ -85,8 +119,14 @@ class EveryIsa : public ::testing::TestWithParam<std::string> {
   const Kernels& kernels() { return device_->kernels(); }
 };
 
-}  // namespace nanochat::testing
+class EveryDevice : public DeviceTest {
+ protected:
+  const Kernels& kernels() { return device().kernels(); }
 
-#define NANOCHAT_ON_EVERY_ISA(suite)                                                          \
-  INSTANTIATE_TEST_SUITE_P(Cpu, suite, ::testing::ValuesIn(::nanochat::available_cpu_isas()), \
-                           [](const auto& parameter) { return parameter.param; })
+  template <class T>
+  DeviceArray<T> on_device(std::vector<T> values) {
+    return DeviceArray<T>(device(), std::move(values));
+  }
+};
+
+}  // namespace nanochat::testing
