@@ -10,6 +10,7 @@
 
 #include <hardware/ptx.h>
 
+#include "device/fast_products.h"
 #include "device/launch.h"
 #include "hardware/numbers.h"
 #include "linear_operands.cuh"
@@ -325,6 +326,11 @@ void linear_f32(CudaDevice& device, const LinearCall& call) {
   if (out.m <= kMostFewRows) {
     return launch(device, {few_blocks, few_threads, kFewSharedBytes<kMostFewRows>},
                   linear_f32_few<kMostFewRows>, w, in, out);
+  }
+  FastProducts* const fast = call.m >= kFewestFastRows ? device.fast_products() : nullptr;
+  if (fast != nullptr && fast->multiply({DType::f32, call.m, w.n, w.k, w.data, w.row_bytes / 4, call.x,
+                                         call.ldx, call.y, call.ldy, out.adds != 0})) {
+    return;
   }
   const bool is_large = (out.m + 127) / 128 * ((w.n + 127) / 128) >= device.limits().n_multiprocessors;
   return is_large ? f32_tiles<8, true>(device, w, in, out) : f32_tiles<4, true>(device, w, in, out);

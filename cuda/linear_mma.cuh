@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "device/fast_products.h"
 #include "device/launch.h"
 #include "linear_plan.h"
 #include "linear_stream.cuh"
@@ -38,6 +39,7 @@ class MmaLinear {
     const bool is_aligned = is_aligned_16(w_.data, w_.row_bytes);
     if (is_aligned && out_.m <= 8 && few_rows()) return;
     if (!is_aligned) return some_rows<1, false>();
+    if (Operands::kDType == DType::bf16 && out_.m >= kFewestFastRows && fast_product()) return;
     if (fills_machine<LargeTiles<Operands>>()) return tiles<LargeTiles<Operands>>();
     if (out_.m > kMostStreamedRows || (out_.m > 32 && fills_machine<SmallTiles<Operands>>()))
       return tiles<SmallTiles<Operands>>();
@@ -93,6 +95,16 @@ class MmaLinear {
     const int64_t scales = Operands::kHasInputScales ? whole(n_rows, kScaleRows) * n_chunks_ : 0;
     return static_cast<size_t>(whole(n_rows * x_row_bytes_, 256) + scales * 4);
   }
+  // False: there is no library for it.
+  bool fast_product() {
+    FastProducts* const products = device_.fast_products();
+    if (products == nullptr) return false;
+    const Scratch scratch(device_, prepared_bytes(out_.m), "inputs of a matrix product");
+    const PreparedInputs in = prepare(scratch, out_.m);
+    return products->multiply({DType::bf16, out_.m, w_.n, w_.k, w_.data, w_.row_bytes / 2, in.rows,
+                               in.row_bytes / 2, out_.y, out_.ldy, out_.adds != 0});
+  }
+
   // x in Scratch of prepared_bytes(n_rows).
   PreparedInputs prepare(const Scratch& scratch, int64_t n_rows) {
     auto* rows = scratch.template as<unsigned char>();
