@@ -1,5 +1,7 @@
 // linear() of a device that may use a library of matrix products. What every device's linear() is held to is
 // in tests/unit/kernels.
+#include "device/fast_products.h"
+
 #include <cmath>
 #include <numeric>
 #include <vector>
@@ -7,7 +9,6 @@
 #include <gtest/gtest.h>
 
 #include "device/cuda_device.h"
-#include "device/fast_products.h"
 #include "kernels/cuda_module.h"
 
 extern "C" std::shared_ptr<nanochat::Device> nanochat_cuda_module_v2(
