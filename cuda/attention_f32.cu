@@ -192,9 +192,13 @@ __global__ __launch_bounds__(kThreads, kDims > 128 ? 1 : 2) void attend_f32(cons
   let_next_kernel_start();
   NANOCHAT_LAUNCH_SHARED(float, queries);
   const auto kv_head = static_cast<int32_t>(blockIdx.y);
-  const Tile tile =
-      tile_of(call, reinterpret_cast<const PlannedTile*>(call.tables + call.tiles_at)[blockIdx.x]);
-  const SeenBlocks seen = seen_by_tile(call, tile, kQueries, kPageKeys);
+  __shared__ Tile tile;  // registers are for the sums
+  __shared__ SeenBlocks seen;
+  if (threadIdx.x == 0) {
+    tile = tile_of(call, reinterpret_cast<const PlannedTile*>(call.tables + call.tiles_at)[blockIdx.x]);
+    seen = seen_by_tile(call, tile, kQueries, kPageKeys);
+  }
+  __syncthreads();
   float* const room = queries + Room::kPageAt;
   float* const scores = queries + Room::kScoresAt;
   auto* const states = reinterpret_cast<SoftmaxState*>(queries + Room::kStatesAt);
