@@ -163,12 +163,16 @@ __global__ void quantise_rows(Packed target, Piece piece, float known_largest, i
   }
 }
 
-// Rows past n of the last panel. A block: a row.
+// Rows past n of the last panel, which follow each other, and their scales.
+template <class Word>
 __global__ void zero_rows(Packed target) {
   wait_for_earlier_kernels();
-  unsigned char* to = packed_row(target, target.n + blockIdx.x);
-  for (int64_t i = threadIdx.x; i < target.row_bytes; i += blockDim.x) to[i] = 0;
-  if (threadIdx.x == 0 && has_row_scales(target.dtype)) *scale_of(target, target.n + blockIdx.x) = 0.0F;
+  const int64_t n_rows = PackedMatrix::kPanel - target.n % PackedMatrix::kPanel;
+  auto* words = reinterpret_cast<Word*>(packed_row(target, target.n));
+  const int64_t n_words = n_rows * target.row_bytes / static_cast<int64_t>(sizeof(Word));
+  for (int64_t i = first_index(); i < n_words; i += index_step()) words[i] = Word{};
+  if (first_index() < n_rows && has_row_scales(target.dtype))
+    *scale_of(target, target.n + first_index()) = 0.0F;
 }
 
 // A block: 1024 columns of a row that was asked for.
@@ -217,9 +221,10 @@ __global__ void scan_kernel(const void* data, DType dtype, int64_t n, int64_t pe
   }
 }
 
-const KernelList kKernels{kernel_handle(pack_values),   kernel_handle(pack_stored),
-                          kernel_handle(quantise_rows), kernel_handle(zero_rows),
-                          kernel_handle(unpack_kernel), kernel_handle(scan_kernel)};
+const KernelList kKernels{kernel_handle(pack_values),        kernel_handle(pack_stored),
+                          kernel_handle(quantise_rows),      kernel_handle(zero_rows<uint4>),
+                          kernel_handle(zero_rows<uint8_t>), kernel_handle(unpack_kernel),
+                          kernel_handle(scan_kernel)};
 
 dim3 blocks(int64_t n) { return dim3(static_cast<unsigned>(n)); }
 int64_t tiles_of(int64_t n_columns) {
@@ -297,8 +302,11 @@ int64_t pack_rows(Device& device, const PackedMatrix& target, int64_t first_row,
       column += columns;
     } while (column < target.k);
   }
-  const int64_t zeros = first_row + n_rows == target.n ? -target.n & (PackedMatrix::kPanel - 1) : 0;
-  if (zeros > 0) upload.launch({blocks(zeros), kBlockThreads}, zero_rows, call.target);
+  if (first_row + n_rows == target.n && target.n % PackedMatrix::kPanel != 0) {
+    const bool is_aligned = is_aligned_16(target.data, call.target.row_bytes);
+    const dim3 grid = grid_for(PackedMatrix::kPanel * call.target.row_bytes / (is_aligned ? 16 : 1));
+    upload.launch({grid, kBlockThreads}, is_aligned ? zero_rows<uint4> : zero_rows<uint8_t>, call.target);
+  }
   const int64_t first_bad = upload.finish();
   return first_bad == std::numeric_limits<int64_t>::max() ? -1 : first_bad;
 }

@@ -49,7 +49,9 @@ bool is_shape_possible(const LaunchRequest& request) {
 bool is_mapped_on_host(uintptr_t address) {
   constexpr uintptr_t kPage = 4096;
   unsigned char state = 0;
-  return address >= kPage && address < uintptr_t{1} << 47 &&
+  // Programs, libraries, heap and stack all lie up there; lower, AddressSanitizer has maps of its own.
+  constexpr uintptr_t kLowest = uintptr_t{0x5000} << 32, kEnd = uintptr_t{1} << 47;
+  return address >= kLowest && address < kEnd &&
          mincore(reinterpret_cast<void*>(address / kPage * kPage), 1, &state) == 0;
 }
 
