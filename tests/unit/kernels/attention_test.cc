@@ -156,6 +156,68 @@ TEST_P(AttentionOnThreads, EveryNumberOfThreadsGivesTheSameBits) {
   }
 }
 
+// Many keys are cut into pieces where there are few queries, and each piece has many where there are many.
+TEST_P(Attention, ARowOfALongSequenceHasTheSameBitsAmongManyAmongFewAndAlone) {
+  for (const DType dtype : kPageTypes) {
+    for (const AttentionShape& shape :
+         {shape_of(2, 2, 64, -1), shape_of(8, 1, 128, -1), shape_of(3, 1, 40, 600), shape_of(1, 1, 160, -1),
+          shape_of(2, 1, 34, -1)}) {
+      Sequence s(in_pages_of(dtype, shape), 1300, 51);
+      append(device(), s, 0, 1300);
+      const int64_t first = 1180;
+      const std::vector<float> y = feed(device(), {{&s, first, 120}}, Pages::have);
+      for (const auto& [position, n] :
+           {std::pair<int64_t, int64_t>{1180, 1}, {1215, 1}, {1299, 1}, {1210, 7}}) {
+        const std::vector<float> few = feed(device(), {{&s, position, n}}, Pages::have);
+        EXPECT_TRUE(same_bits(y.data() + (position - first) * s.q_width(), few.data(), n * s.q_width()))
+            << dtype_name(dtype) << " head_dim " << shape.head_dim << " position " << position;
+      }
+      const Sequence stored = as_stored(s);
+      for (const int64_t position : {1180, 1215, 1299}) {
+        for (int64_t head = 0; head < shape.n_head; ++head) {
+          const std::vector<double> expected = oracle_row(stored, position, head, position + 1);
+          for (int64_t i = 0; i < shape.head_dim; ++i) {
+            // Queries are rounded too: by 2^-9 of scores of a few units.
+            ASSERT_NEAR(y[static_cast<size_t>((position - first) * s.q_width() + head * shape.head_dim + i)],
+                        expected[static_cast<size_t>(i)], dtype == DType::f32 ? 2e-5 : 0x1p-6)
+                << dtype_name(dtype) << " head_dim " << shape.head_dim << " position " << position;
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_P(Attention, AnInfiniteValueReachesTheRowsThatSeeItAlone) {
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    for (const int64_t bad : {70, 71}) {
+      for (const float value : {INFINITY, -INFINITY, NAN}) {
+        Sequence clean(in_pages_of(dtype, shape_of(2, 1, 64, 20)), 130, 61);
+        Sequence broken = clean;
+        broken.v[static_cast<size_t>(bad * 64 + 37)] = value;
+        const std::vector<float> expected = feed(device(), {{&clean, 0, 130}});
+        const std::vector<float> y = feed(device(), {{&broken, 0, 130}});
+        const std::vector<float> few = feed(device(), {{&broken, 86, 8}}, Pages::have);
+        for (size_t i = 0; i < few.size(); ++i) {
+          const float among = y[86 * 128 + i];
+          ASSERT_TRUE(std::isnan(among) ? std::isnan(few[i]) : few[i] == among) << i;
+        }
+        for (int64_t row = 0; row < 130; ++row) {
+          for (int64_t column = 0; column < 128; ++column) {
+            const auto at = static_cast<size_t>(row * 128 + column);
+            if (column % 64 != 37 || !sees(clean.shape, row, bad)) {
+              ASSERT_TRUE(same_bits(&y[at], &expected[at], 1)) << row << " " << column;
+            } else {
+              ASSERT_FALSE(std::isfinite(y[at])) << row;
+              ASSERT_TRUE(std::isnan(y[at]) || y[at] == value) << row;
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
 TEST_P(Attention, ARowThatIsNotANumberStaysOutOfTheRowsBeforeIt) {
   for (const DType dtype : kPageTypes) {
     for (const int64_t bad : {90, 91}) {
