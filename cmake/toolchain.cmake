@@ -22,12 +22,12 @@ endif()
 # Compile and link flags of our own targets; never exported to consumers.
 add_library(nanochat_flags INTERFACE)
 target_compile_options(nanochat_flags INTERFACE
-  -Wall -Wextra -Wpedantic -Wshadow -Wvla
+  "$<$<COMPILE_LANGUAGE:C,CXX>:-Wall;-Wextra;-Wpedantic;-Wshadow;-Wvla>"
   $<$<COMPILE_LANGUAGE:CXX>:-Wnon-virtual-dtor -Woverloaded-virtual>
-  $<$<BOOL:${NANOCHAT_WERROR}>:-Werror>
+  $<$<AND:$<BOOL:${NANOCHAT_WERROR}>,$<COMPILE_LANGUAGE:C,CXX>>:-Werror>
   # One rounding per written operation: a fused multiply-add appears only where the code asks for it, so
   # the reference kernels give the same bits on every compiler.
-  -ffp-contract=off)
+  $<$<COMPILE_LANGUAGE:C,CXX>:-ffp-contract=off>)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
   # GCC bug 105651: a false alarm inside std::string at -O2 and above.
   target_compile_options(nanochat_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wno-restrict>)

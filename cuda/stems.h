@@ -9,6 +9,9 @@ int64_t pack_rows(Device&, const PackedMatrix& target, int64_t first_row, int64_
                   DType source_dtype, const float* source_scales);
 void unpack_rows(Device&, const PackedMatrix& source, std::span<const int32_t> rows, float* target);
 int64_t find_not_finite(Device&, const void* data, DType dtype, int64_t n);
+void hash_pieces(Device& device, const void* data, int64_t n_bytes, int64_t piece_bytes,
+                 std::span<Hash128> hashes);
+
 void embed(Device&, const void* table, DType dtype, std::span<const int32_t> ids, int64_t width,
            float* target);
 void linear(Device&, const PackedMatrix& w, const float* x, int64_t ldx, int64_t m, float* y, int64_t ldy,

@@ -27,6 +27,7 @@ Kernels cuda_kernels() {
   return {.pack_rows = pack_rows,
           .unpack_rows = unpack_rows,
           .find_not_finite = find_not_finite,
+          .hash_pieces = hash_pieces,
           .embed = embed,
           .linear = linear,
           .rms_norm = rms_norm,
@@ -212,18 +213,19 @@ const void* CudaDevice::stage_bytes(const void* source, size_t bytes) {
   return rings_->of_this_thread(*this, bytes).stage(*this, source, bytes);
 }
 
+// Several threads copy at once, each in a lane of its own.
 void CudaDevice::copy_to_device(void* target, const void* source, size_t bytes) {
-  const UseContext use(*context_);
+  if (bytes == 0) return;
   if (recording_of_thread != nullptr) recording_of_thread->spill();
-  const std::lock_guard lock(bounce_mutex_);
-  for (size_t begin = 0, half = 0; begin < bytes; begin += Bounce::kBytes, half = 1 - half) {
-    const size_t n = std::min(Bounce::kBytes, bytes - begin);
-    wait(bounce_->done[half].get());
-    std::memcpy(bounce_->halves[half].data(), static_cast<const std::byte*>(source) + begin, n);
-    copy_async(static_cast<std::byte*>(target) + begin, bounce_->halves[half].data(), n,
-               cudaMemcpyHostToDevice);
-    record(bounce_->done[half].get());
+  if (is_lost_.load(std::memory_order_relaxed)) refuse_lost();
+  Upload upload(*this);
+  upload.begin_after(stream_);
+  for (size_t begin = 0; begin < bytes; begin += upload.capacity()) {
+    const size_t n = std::min(upload.capacity(), bytes - begin);
+    std::memcpy(upload.host(), static_cast<const std::byte*>(source) + begin, n);
+    upload.send_to(static_cast<std::byte*>(target) + begin, n);
   }
+  upload.end_before(stream_);
 }
 
 // One half is read by the host while the GPU fills the other.
@@ -233,7 +235,6 @@ void CudaDevice::copy_to_host(void* target, const void* source, size_t bytes) {
   const std::lock_guard lock(bounce_mutex_);
   const auto request = [&](size_t begin, size_t half) {
     if (begin >= bytes) return;
-    wait(bounce_->done[half].get());  // of copies to the device that came before
     copy_async(bounce_->halves[half].data(), static_cast<const std::byte*>(source) + begin,
                std::min(Bounce::kBytes, bytes - begin), cudaMemcpyDeviceToHost);
     record(bounce_->done[half].get());

@@ -66,10 +66,12 @@ std::byte* Upload::host() {
   return lane_->pinned.data();
 }
 
-void Upload::send(size_t bytes) {
-  device_.check(cudaMemcpyAsync(lane_->twin.data(), lane_->pinned.data(), bytes, cudaMemcpyHostToDevice,
-                                lane_->stream.get()),
-                "copy to device");
+void Upload::send(size_t bytes) { send_to(lane_->twin.data(), bytes); }
+
+void Upload::send_to(void* target, size_t bytes) {
+  device_.check(
+      cudaMemcpyAsync(target, lane_->pinned.data(), bytes, cudaMemcpyHostToDevice, lane_->stream.get()),
+      "copy to device");
 }
 
 int64_t Upload::finish() {
@@ -80,6 +82,16 @@ int64_t Upload::finish() {
   int64_t first = 0;
   std::memcpy(&first, lane_->answer.data(), sizeof first);
   return first;
+}
+
+void Upload::begin_after(cudaStream_t stream) {
+  device_.check(cudaEventRecord(lane_->order.get(), stream), "cudaEventRecord");
+  device_.check(cudaStreamWaitEvent(lane_->stream.get(), lane_->order.get(), 0), "cudaStreamWaitEvent");
+}
+
+void Upload::end_before(cudaStream_t stream) {
+  device_.check(cudaEventRecord(lane_->order.get(), lane_->stream.get()), "cudaEventRecord");
+  device_.check(cudaStreamWaitEvent(stream, lane_->order.get(), 0), "cudaStreamWaitEvent");
 }
 
 }  // namespace nanochat::cuda

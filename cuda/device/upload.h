@@ -19,6 +19,7 @@ struct UploadLane {
   PinnedBytes answer;  // one int64
   DeviceBytes twin, answer_twin;
   Stream stream;
+  Event order;
 };
 
 class UploadLanes {
@@ -56,8 +57,9 @@ class Upload {
   const std::byte* device() const { return lane_->twin.data(); }
   int64_t* answer() const {
     return reinterpret_cast<int64_t*>(lane_->answer_twin.data());
-  }  // device memory; for atomicMin
-  void send(size_t bytes);
+  }                                          // device memory; for atomicMin
+  void send(size_t bytes);                   // to device()
+  void send_to(void* target, size_t bytes);  // as it is
 
   template <class... Parameters>
   void launch(const LaunchShape& shape, void (*kernel)(Parameters...),
@@ -69,6 +71,10 @@ class Upload {
   }
 
   int64_t finish();
+
+  // Between what is in the device's stream now and what will be: for memory that kernels use, too.
+  void begin_after(cudaStream_t stream);
+  void end_before(cudaStream_t stream);
 
  private:
   void wait();

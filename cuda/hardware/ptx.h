@@ -56,6 +56,20 @@ __device__ __forceinline__ void wait_copies() {
   asm volatile("cp.async.wait_group %0;" ::"n"(kGroupsLeft) : "memory");
 }
 
+// Two floats to the nearest bf16, ties to even; NaN becomes 0x7fff. `low` comes first in memory.
+__device__ __forceinline__ uint32_t round_to_bf16_pair(float low, float high) {
+  uint32_t pair;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+  return pair;
+}
+
+// 2^x within two units of the last place; 0 below 2^-126, and so for -infinity.
+__device__ __forceinline__ float power_of_two(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
 // 16 bytes that nobody reads again soon: weights.
 __device__ __forceinline__ uint4 load_once(const void* global) {
   uint4 v;

@@ -33,4 +33,20 @@ Hash128 hash128(std::span<const std::byte> bytes) {
   return {hash.low64, hash.high64};
 }
 
+HashSums hash128_start() { return XXH3_INIT_ACC; }
+
+std::span<const std::byte, 192> hash128_secret() {
+  static_assert(sizeof XXH3_kSecret == 192);
+  return std::as_bytes(std::span<const unsigned char, 192>(XXH3_kSecret));
+}
+
+Hash128 hash128_of_sums(const HashSums& sums, uint64_t n_bytes) {
+  const unsigned char* const secret = XXH3_kSecret;
+  const unsigned char* const end = secret + sizeof XXH3_kSecret - sizeof sums;
+  alignas(64) xxh_u64 aligned[8];
+  for (size_t i = 0; i < sums.size(); ++i) aligned[i] = sums[i];
+  return {XXH3_mergeAccs(aligned, secret + XXH_SECRET_MERGEACCS_START, n_bytes * XXH_PRIME64_1),
+          XXH3_mergeAccs(aligned, end - XXH_SECRET_MERGEACCS_START, ~(n_bytes * XXH_PRIME64_2))};
+}
+
 }  // namespace nanochat

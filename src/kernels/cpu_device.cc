@@ -76,6 +76,7 @@ Kernels reference_kernels() {
   return {.pack_rows = reference::pack_rows,
           .unpack_rows = reference::unpack_rows,
           .find_not_finite = reference::find_not_finite,
+          .hash_pieces = reference::hash_pieces,
           .embed = reference::embed,
           .linear = reference::linear,
           .rms_norm = reference::rms_norm,

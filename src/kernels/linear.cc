@@ -36,6 +36,11 @@ void run(Device& device, const LinearTask& task, int64_t m) {
 void linear(Device& device, const PackedMatrix& w, const float* x, int64_t ldx, int64_t m, float* y,
             int64_t ldy, LinearOutput output) {
   if (m <= 0 || w.n <= 0) return;
+  if (w.k <= 0) {  // sums of nothing
+    for (int64_t row = 0; row < m && output == LinearOutput::store; ++row)
+      std::fill_n(y + row * ldy, w.n, 0.0F);
+    return;
+  }
   LinearTask task{.dtype = w.dtype,
                   .n = w.n,
                   .k = w.k,

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <span>
 
+#include "base/hash.h"
 #include "tensor/activation.h"
 #include "tensor/dtype.h"
 #include "tensor/kv_page.h"
@@ -114,6 +115,11 @@ struct Kernels {
   void (*unpack_rows)(Device&, const PackedMatrix& source, std::span<const int32_t> rows, float* target);
   // Index of the first NaN or infinity among n elements (f32, bf16, f16; device memory), or -1.
   int64_t (*find_not_finite)(Device&, const void* data, DType dtype, int64_t n);
+
+  // hashes[i] = hash128() of bytes i * piece_bytes .. of device memory, the last piece being what is left.
+  // piece_bytes is a multiple of 64, 256 at least.
+  void (*hash_pieces)(Device&, const void* data, int64_t n_bytes, int64_t piece_bytes,
+                      std::span<Hash128> hashes);
 
   // --- rows ----------------------------------------------------------------------------------------------
   // target [ids.size(), width] = rows of a plain table [*, width] of f32, bf16 or f16. Ids are in range.

@@ -154,27 +154,18 @@ Component::~Component() {
   if (locked_bytes_ > 0) device_->unlock(resident_.data(), resident_.size());
 }
 
-// In pieces, by the device's threads: the hash of their hashes.
+// In pieces: the hash of their hashes.
 Hash128 Component::hash_resident() const {
   constexpr size_t kPiece = size_t{1} << 20;
-  constexpr size_t kRound = 64;  // pieces between which others may use the threads
+  const size_t round = device_->is_host() ? 64 : 1024;  // pieces between which others may use the device
   const size_t n = (resident_.size() + kPiece - 1) / kPiece;
   std::vector<Hash128> hashes(n);
-  const auto hash_piece = [&](size_t i) {
-    const auto piece = resident_.subspan(i * kPiece, std::min(kPiece, resident_.size() - i * kPiece));
-    if (device_->is_host()) {
-      hashes[i] = hash128(piece);
-      return;
-    }
-    std::vector<std::byte> copy(piece.size());
-    device_->copy_to_host(copy.data(), piece.data(), piece.size());
-    hashes[i] = hash128(copy);
-  };
-  for (size_t first = 0; first < n; first += kRound) {
-    const size_t end = std::min(n, first + kRound);
-    device_->threads().parallel_for(static_cast<int64_t>(end - first), 1, [&](int64_t from, int64_t to) {
-      for (int64_t i = from; i < to; ++i) hash_piece(first + static_cast<size_t>(i));
-    });
+  for (size_t first = 0; first < n; first += round) {
+    const size_t end = std::min(n, first + round);
+    const auto bytes =
+        resident_.subspan(first * kPiece, std::min(resident_.size(), end * kPiece) - first * kPiece);
+    device_->kernels().hash_pieces(*device_, bytes.data(), std::ssize(bytes), kPiece,
+                                   std::span(hashes).subspan(first, end - first));
   }
   return hash128(std::as_bytes(std::span(hashes)));
 }

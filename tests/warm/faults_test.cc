@@ -42,7 +42,7 @@ struct Baseline {
 
 TEST(WarmFaults, EveryAllocationOfTheDeviceMayBeTheLast) {
   auto raw = std::make_shared<CountingMemory>();
-  const auto device = make_device(raw);
+  const auto device = make_device("", 2, 0, raw);
   live_once(device);
   device->memory().reclaim();
   const auto facts = process_facts();

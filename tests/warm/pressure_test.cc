@@ -51,7 +51,7 @@ TEST(WarmPressure, ExhaustedWorkingMemoryFailsTheRequestAndNoModel) {
   // What the fleet takes and a little more.
   const std::string manifest = testing::sample_fleet() + "/manifest.json";
   const uint64_t needed = open_fleet(manifest)->plan().model_bytes;
-  const auto device = make_device(make_host_memory(), needed + (uint64_t{4} << 20));
+  const auto device = make_device("", 2, needed + (uint64_t{4} << 20));
   WarmSettings settings;
   settings.headroom_bytes = 0;
   const auto fleet = open_fleet(manifest, device, settings);

@@ -8,14 +8,13 @@ namespace nanochat {
 namespace {
 
 using testing::ask;
-using testing::make_device;
 using testing::warm_sample_fleet;
 
 struct Mapping {
   uintptr_t begin, end;
 };
 
-// What the kernel says, not what the library says.
+// What the kernel says of the host's memory, not what the library says.
 bool is_writable_memory(uint64_t address, uint64_t n_bytes) {
   std::ifstream maps("/proc/self/maps");
   uint64_t covered = address;
@@ -46,13 +45,22 @@ TEST(WarmResidency, TheManifestOfTheRealFleetHasTheSizesOfTheSpecification) {
   EXPECT_EQ(sum, 5'545'000'000u / 2 - 52'500'000u + 60'000'000u);
 }
 
-TEST(WarmResidency, AllThirteenAreInTheDevicesMemoryAsPlanned) {
-  const auto device = make_device();
-  const uint64_t before = device->memory().stats().model_bytes;
-  const auto fleet = warm_sample_fleet(device);
+class WarmResidencyOn : public testing::DeviceTest {
+ protected:
+  void overwrite(const Component& component, size_t offset, std::span<const std::byte> bytes) {
+    auto* const weights = static_cast<std::byte*>(const_cast<void*>(component.address()));
+    device_->copy_to_device(weights + offset, bytes.data(), bytes.size());
+    device_->synchronize();
+  }
+};
+NANOCHAT_ON_EVERY_KIND_OF_DEVICE(WarmResidencyOn);
+
+TEST_P(WarmResidencyOn, AllThirteenAreInTheDevicesMemoryAsPlanned) {
+  const uint64_t before = device_->memory().stats().model_bytes;
+  const auto fleet = warm_sample_fleet(device_);
   const FleetPlan plan = fleet->plan();
   ASSERT_EQ(plan.parts.size(), 13u);
-  EXPECT_EQ(device->memory().stats().model_bytes - before, plan.model_bytes);
+  EXPECT_EQ(device_->memory().stats().model_bytes - before, plan.model_bytes);
   const HealthReport report = check_full(*fleet, {});
   EXPECT_EQ(report.health, Health::healthy);
   ASSERT_EQ(report.components.size(), 13u);
@@ -68,15 +76,19 @@ TEST(WarmResidency, AllThirteenAreInTheDevicesMemoryAsPlanned) {
       continue;
     }
     EXPECT_TRUE(component.is_resident) << component.id;
-    EXPECT_TRUE(is_writable_memory(component.address, component.allocation_bytes)) << component.id;
+    const auto* const address = reinterpret_cast<const void*>(static_cast<uintptr_t>(component.address));
+    EXPECT_TRUE(device_->is_resident(address, component.allocation_bytes)) << component.id;
+    if (device_->is_host()) {
+      EXPECT_TRUE(is_writable_memory(component.address, component.allocation_bytes)) << component.id;
+    }
     EXPECT_EQ(component.allocation_bytes,
               fleet->registry().plan(fleet->registry().find(component.id)).model_bytes);
   }
   EXPECT_EQ(report.metrics.total_model_bytes, sum);
 }
 
-TEST(WarmResidency, EveryComponentGivesTheSameAsTheModelAlone) {
-  const auto fleet = warm_sample_fleet();
+TEST_P(WarmResidencyOn, EveryComponentGivesTheSameAsTheModelAlone) {
+  const auto fleet = warm_sample_fleet(device_);
   const std::string_view texts[] = {"the quick brown fox", "a photo of a cat"};
   for (size_t i = 0; i < fleet->registry().size(); ++i) {
     const ComponentSpec& spec = fleet->registry().spec(i);
@@ -100,8 +112,8 @@ TEST(WarmResidency, EveryComponentGivesTheSameAsTheModelAlone) {
   }
 }
 
-TEST(WarmResidency, TheFusionOfAllTwelveEqualsItsFormula) {
-  const auto fleet = warm_sample_fleet();
+TEST_P(WarmResidencyOn, TheFusionOfAllTwelveEqualsItsFormula) {
+  const auto fleet = warm_sample_fleet(device_);
   const std::string_view texts[] = {"the quick brown fox"};
   const TimePoint times[] = {{1767441600, 0.0}}, positions[] = {{17, 0.0}};
   const Embeddings fused = fleet->fuse({"", texts, times, positions}, {});
@@ -128,9 +140,9 @@ TEST(WarmResidency, TheFusionOfAllTwelveEqualsItsFormula) {
   for (const float value : fused.values) EXPECT_TRUE(std::isfinite(value));
 }
 
-TEST(WarmResidency, TenThousandRequestsMoveAndChangeNothing) {
-  const auto device = make_device();
-  const auto fleet = warm_sample_fleet(device);
+TEST_P(WarmResidencyOn, TenThousandRequestsMoveAndChangeNothing) {
+  const auto n_requests = static_cast<size_t>(size(10000, 40));
+  const auto fleet = warm_sample_fleet(device_);
   fleet->verify_resident({});
   const HealthReport before = check_quick(*fleet);
   const std::vector<float> answer = ask(*fleet, "steady").values;
@@ -139,11 +151,11 @@ TEST(WarmResidency, TenThousandRequestsMoveAndChangeNothing) {
   for (const ComponentHealth& component : before.components) {
     if (component.kind == ComponentKind::encoder) ids.push_back(component.id);
   }
-  const uint64_t used = device->memory().stats().used_bytes;
-  for (size_t i = 0; i < 10000; ++i) {
+  const uint64_t used = device_->memory().stats().used_bytes;
+  for (size_t i = 0; i < n_requests; ++i) {
     fleet->embed(ids[i % ids.size()], texts, {});
-    if (i % 1000 != 0) continue;
-    EXPECT_EQ(device->memory().stats().used_bytes, used) << "after request " << i;
+    if (i % (n_requests / 10) != 0) continue;
+    EXPECT_EQ(device_->memory().stats().used_bytes, used) << "after request " << i;
     EXPECT_EQ(ask(*fleet, "steady").values, answer) << "after request " << i;
   }
   fleet->verify_resident({});
@@ -156,12 +168,36 @@ TEST(WarmResidency, TenThousandRequestsMoveAndChangeNothing) {
   }
 }
 
-TEST(WarmResidency, AWriteIntoWarmWeightsIsFound) {
-  const auto fleet = warm_sample_fleet();
+TEST_P(WarmResidencyOn, AComponentIsReplacedAndTheFleetAnswersAsBefore) {
+  const uint64_t used = device_->memory().stats().model_bytes;
+  const auto fleet = warm_sample_fleet(device_);
+  fleet->verify_resident({});
+  const std::vector<float> answer = ask(*fleet, "steady").values;
+  const uint64_t warm = device_->memory().stats().model_bytes;
+  const void* const before = fleet->component("E1_Semantic")->address();
+  {
+    const auto held = fleet->component("E8_Graph");  // another one stays as it is
+    fleet->replace({.id = "E1_Semantic"}, {});
+  }
+  EXPECT_NE(fleet->component("E1_Semantic")->address(), nullptr);
+  EXPECT_NE(before, nullptr);
+  EXPECT_EQ(device_->memory().stats().model_bytes, warm);
+  EXPECT_EQ(ask(*fleet, "steady").values, answer);
+  fleet->verify_resident({});
+  EXPECT_EQ(check_full(*fleet, {}).health, Health::healthy);
+  fleet->shut_down(std::chrono::seconds(60));
+  EXPECT_EQ(device_->memory().stats().model_bytes, used);
+}
+
+TEST_P(WarmResidencyOn, AWriteIntoWarmWeightsIsFound) {
+  const auto fleet = warm_sample_fleet(device_);
   fleet->verify_resident({});
   const auto component = fleet->component("E1_Semantic");
-  auto* const bytes = static_cast<std::byte*>(const_cast<void*>(component->address()));
-  bytes[component->bytes() / 2] ^= std::byte{1};
+  const size_t middle = component->bytes() / 2;
+  const std::byte kept =
+      testing::on_host(*device_, static_cast<const std::byte*>(component->address()) + middle, 1).front();
+  const std::byte changed = kept ^ std::byte{1};
+  overwrite(*component, middle, {&changed, 1});
   try {
     fleet->verify_resident({});
     FAIL() << "not found";
@@ -169,17 +205,18 @@ TEST(WarmResidency, AWriteIntoWarmWeightsIsFound) {
     EXPECT_EQ(error.status(), Status::model_validation_failed);
     EXPECT_EQ(error.subject(), "E1_Semantic");
   }
-  bytes[component->bytes() / 2] ^= std::byte{1};
+  overwrite(*component, middle, {&kept, 1});
   fleet->verify_resident({});
 }
 
-TEST(WarmResidency, AFleetThatCannotAnswerAnyMoreIsDegradedAndSaysWhich) {
-  const auto fleet = warm_sample_fleet();
+TEST_P(WarmResidencyOn, AFleetThatCannotAnswerAnyMoreIsDegradedAndSaysWhich) {
+  const auto fleet = warm_sample_fleet(device_);
   const auto component = fleet->component("E1_Semantic");
-  auto* const values = static_cast<float*>(const_cast<void*>(component->address()));
-  const size_t n = component->bytes() / sizeof(float);
-  const std::vector<float> kept(values, values + n);
-  std::fill(values, values + n, NAN);
+  const std::vector<std::byte> kept =
+      testing::on_host(*device_, static_cast<const std::byte*>(component->address()),
+                       static_cast<int64_t>(component->bytes()));
+  const std::vector<float> nans(component->bytes() / sizeof(float), NAN);
+  overwrite(*component, 0, std::as_bytes(std::span(nans)));
   HealthReport report = check_full(*fleet, {});
   EXPECT_EQ(report.health, Health::degraded);
   for (const ComponentHealth& each : report.components) {
@@ -187,7 +224,7 @@ TEST(WarmResidency, AFleetThatCannotAnswerAnyMoreIsDegradedAndSaysWhich) {
     EXPECT_EQ(each.entry.state, WarmState::warm);
   }
   EXPECT_EQ(check_quick(*fleet).health, Health::degraded);
-  std::copy(kept.begin(), kept.end(), values);
+  overwrite(*component, 0, kept);
   EXPECT_EQ(check_full(*fleet, {}).health, Health::healthy);
 }
 

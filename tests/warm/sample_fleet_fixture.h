@@ -14,6 +14,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "device_under_test.h"
 #include "tensor/device.h"
 #include "thread_count.h"
 #include "unit/io/scratch_folder.h"
@@ -22,16 +23,6 @@
 #include "warm/sample_fleet.h"
 
 namespace nanochat::testing {
-
-inline std::shared_ptr<Device> make_device(std::shared_ptr<RawMemory> raw = make_host_memory(),
-                                           uint64_t budget_bytes = 0, int n_threads = 2) {
-  ThreadPool::Options options;
-  options.n_threads = n_threads;
-  MemoryOptions memory;
-  memory.budget_bytes = budget_bytes;
-  return make_cpu_device(Memory::create(std::move(raw), memory), std::make_shared<ThreadPool>(options),
-                         std::make_shared<Log>(), "");
-}
 
 // Read only. Tests that damage a fleet take a copy.
 inline const std::string& sample_fleet() {

@@ -10,6 +10,9 @@ int64_t pack_rows(Device& device, const PackedMatrix& target, int64_t first_row,
 void unpack_rows(Device& device, const PackedMatrix& source, std::span<const int32_t> rows, float* target);
 int64_t find_not_finite(Device& device, const void* data, DType dtype, int64_t n);
 
+void hash_pieces(Device& device, const void* data, int64_t n_bytes, int64_t piece_bytes,
+                 std::span<Hash128> hashes);
+
 void embed(Device& device, const void* table, DType dtype, std::span<const int32_t> ids, int64_t width,
            float* target);
 void linear(Device& device, const PackedMatrix& w, const float* x, int64_t ldx, int64_t m, float* y,

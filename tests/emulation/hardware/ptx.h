@@ -1,6 +1,7 @@
 // The emulator's twin of the CUDA module's hardware/ptx.h: the same contracts, see there.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 
@@ -53,6 +54,20 @@ inline void commit_copies() { emulation::commit_async_copies(); }
 template <int kGroupsLeft>
 void wait_copies() {
   emulation::wait_async_copies(kGroupsLeft);
+}
+
+inline uint32_t round_to_bf16_pair(float low, float high) {
+  const auto rounded = [](float value) -> uint32_t {
+    uint32_t bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    if (value != value) return 0x7fffU;
+    return (bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16;
+  };
+  return rounded(low) | (rounded(high) << 16);
+}
+inline float power_of_two(float x) {
+  const float y = std::exp2(x);
+  return y < 0x1p-126F ? 0.0F : y;
 }
 
 inline uint4 load_once(const void* global) {

@@ -44,10 +44,13 @@ void expect_close(std::span<const float> got, std::span<const float> expected) {
   for (size_t i = 0; i < got.size(); ++i) ASSERT_NEAR(got[i], expected[i], 5e-5F) << i;
 }
 
-TEST(Embed, WithoutPoolingGivesTheHiddenStatesOfTransformers) {
+class EmbedOn : public DeviceTest {};
+NANOCHAT_ON_EVERY_KIND_OF_DEVICE(EmbedOn);
+
+TEST_P(EmbedOn, WithoutPoolingGivesTheHiddenStatesOfTransformers) {
   for (const std::string& path : {kLlama, kNanochat}) {
     const Expected expected = expected_of(path);
-    const Embeddings got = embed(Host().load(path), {{expected.tokens}}, plain(Pooling::none), {});
+    const Embeddings got = embed(Host(GetParam()).load(path), {{expected.tokens}}, plain(Pooling::none), {});
     EXPECT_EQ(got.first_row, (std::vector<int64_t>{0, std::ssize(expected.tokens)}));
     expect_close(got.values, expected.states);
   }
@@ -92,14 +95,15 @@ TEST(Embed, NormalizesEachRowToLengthOne) {
 }
 
 // 30 inputs of 1 to 300 tokens go through passes of up to 512 rows together.
-TEST(Embed, GivesTheSameBitsWhateverElseIsEmbedded) {
-  for (const int n_threads : {1, 3}) {
-    const auto model = Host("", n_threads).load(kStories);
+TEST_P(EmbedOn, GivesTheSameBitsWhateverElseIsEmbedded) {
+  for (const int n_threads : is_cuda(GetParam()) ? std::vector<int>{1} : std::vector<int>{1, 3}) {
+    const auto model = Host(GetParam(), n_threads).load(kStories);
     for (const Pooling pooling : {Pooling::mean, Pooling::last, Pooling::none}) {
       EmbedOptions options;
       options.pooling = pooling;
       std::vector<std::vector<int32_t>> inputs;
-      for (size_t i = 0; i < 30; ++i) inputs.push_back(some_tokens(*model, 1 + i * i % 300, i));
+      const auto n = static_cast<size_t>(size(30, 6)), longest = static_cast<size_t>(size(300, 40));
+      for (size_t i = 0; i < n; ++i) inputs.push_back(some_tokens(*model, 1 + i * i * i % longest, i));
       const Embeddings together = embed(model, inputs, options, {});
       for (size_t i = 0; i < inputs.size(); ++i) {
         const Embeddings alone = embed(model, {&inputs[i], 1}, options, {});

@@ -343,25 +343,25 @@ TEST(Sampler, DrawsAsOftenAsTheDistributionSays) {
   }
 }
 
-TEST(Sampler, DrawsTheSameWithADeviceAndSumsNearlyTheSame) {
-  for (const std::string& isa : available_cpu_isas()) {
-    const testing::Host host(isa);
-    for (uint64_t seed = 0; seed < 20; ++seed) {
-      const std::vector<float> logits = random_logits(3000 + 7 * seed, seed, 8);
-      for (const float temperature : {0.0F, 0.9F}) {
-        const SamplerOptions options{.temperature = temperature, .seed = seed, .top_logprobs = 3};
-        const SampledToken with = Sampler(options, host.device.get()).sample(logits, {}, 5);
-        const SampledToken without = Sampler(options).sample(logits, {}, 5);
-        EXPECT_EQ(with.token, without.token);
-        EXPECT_NEAR(with.logprob, without.logprob, 2e-6) << isa;
-        ASSERT_EQ(with.top.size(), 3U);
-        for (size_t i = 0; i < 3; ++i) EXPECT_EQ(with.top[i].first, without.top[i].first);
-      }
+class SamplerOn : public testing::DeviceTest {};
+NANOCHAT_ON_EVERY_DEVICE(SamplerOn);
+
+TEST_P(SamplerOn, DrawsTheSameAsWithoutADeviceAndSumsNearlyTheSame) {
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    const std::vector<float> logits = random_logits(3000 + 7 * seed, seed, 8);
+    for (const float temperature : {0.0F, 0.9F}) {
+      const SamplerOptions options{.temperature = temperature, .seed = seed, .top_logprobs = 3};
+      const SampledToken with = Sampler(options, device_.get()).sample(logits, {}, 5);
+      const SampledToken without = Sampler(options).sample(logits, {}, 5);
+      EXPECT_EQ(with.token, without.token);
+      EXPECT_NEAR(with.logprob, without.logprob, 2e-6);
+      ASSERT_EQ(with.top.size(), 3U);
+      for (size_t i = 0; i < 3; ++i) EXPECT_EQ(with.top[i].first, without.top[i].first);
     }
-    const Sampler greedy({.top_logprobs = 0}, host.device.get());
-    const std::vector<float> bad = {1.0F, NAN, 2.0F};
-    EXPECT_EQ(testing::status_of([&] { greedy.sample(bad, {}, 0); }), Status::invalid_argument);
   }
+  const Sampler greedy({.top_logprobs = 0}, device_.get());
+  const std::vector<float> bad = {1.0F, NAN, 2.0F};
+  EXPECT_EQ(testing::status_of([&] { greedy.sample(bad, {}, 0); }), Status::invalid_argument);
 }
 
 }  // namespace

@@ -19,6 +19,9 @@ namespace {
 constexpr size_t kVersionAt = 8, kTokenCountAt = 32, kLogitCountAt = 40, kTokensHashAt = 56,
                  kHeaderHashAt = 104, kHeaderBytes = 112;
 
+class SessionFileOn : public DeviceTest {};
+NANOCHAT_ON_EVERY_KIND_OF_DEVICE(SessionFileOn);
+
 class SessionFile : public ::testing::Test {
  protected:
   Host host_;
@@ -61,20 +64,45 @@ class SessionFile : public ::testing::Test {
   }
 };
 
-TEST_F(SessionFile, GoesOnWithTheSameBits) {
+TEST_P(SessionFileOn, GoesOnWithTheSameBits) {
+  const ScratchFolder folder;
+  const std::string path = folder.file("a.session");
   for (const std::string& directory : {kSmearing, kStories, kPlain}) {
-    const auto model = host_.load(directory);
+    const auto model = Model::load(device_, directory, {}, {});
     const std::vector<int32_t> tokens = some_tokens(*model, 20);
     Session session(model, 0);
     append(session, std::span(tokens).first(10));
-    session.save(path_);
-    const auto loaded = Session::load(model, path_, 15);
+    session.save(path);
+    const auto loaded = Session::load(model, path, 15);
     EXPECT_EQ(loaded->capacity(), 15);
     EXPECT_EQ(loaded->tokens(), session.tokens());
     EXPECT_EQ(logits_of(*loaded), logits_of(session));
     append(session, std::span(tokens).subspan(10, 5));
     append(*loaded, std::span(tokens).subspan(10, 5));
     EXPECT_EQ(logits_of(*loaded), logits_of(session));
+  }
+}
+
+// Written by one device and read by another: the numbers of keys and values are the same, in every type.
+TEST_P(SessionFileOn, GoesOnWhereTheHostEnded) {
+  const ScratchFolder folder;
+  const auto here = Model::load(make_device("reference"), kSmearing, {}, {}),
+             there = Model::load(device_, kSmearing, {}, {});
+  const std::vector<int32_t> tokens = some_tokens(*here, 80);
+  for (const DType dtype : {DType::f32, DType::bf16, DType::i8}) {
+    Session session(here, 100, dtype);
+    append(session, std::span(tokens).first(70));
+    session.save(folder.file("a.session"));
+    const auto loaded = Session::load(there, folder.file("a.session"), 100, dtype);
+    EXPECT_EQ(logits_of(*loaded), logits_of(session));
+    loaded->save(folder.file("b.session"));
+    EXPECT_TRUE(file_bytes(folder.file("a.session")) == file_bytes(folder.file("b.session")));
+    append(session, std::span(tokens).subspan(70));
+    append(*loaded, std::span(tokens).subspan(70));
+    const std::vector<float> expected = logits_of(session), got = logits_of(*loaded);
+    for (size_t i = 0; i < got.size(); ++i) {
+      EXPECT_NEAR(got[i], expected[i], dtype == DType::f32 ? 1e-4F : 0.1F) << dtype_name(dtype);
+    }
   }
 }
 

@@ -10,12 +10,20 @@
 namespace nanochat::testing {
 namespace {
 
-// Each behaviour holds for every kind of model.
-class SessionOf : public ::testing::TestWithParam<std::string> {
+// Each behaviour holds for every kind of model, on every kind of device.
+class SessionOf : public ::testing::TestWithParam<std::tuple<std::string, std::string>> {
  protected:
-  Host host_;
-  std::shared_ptr<const Model> model_ = host_.load(GetParam());
-  std::vector<int32_t> tokens_ = some_tokens(*model_, 20);
+  std::unique_ptr<Host> host_;
+  std::shared_ptr<const Model> model_;
+  std::vector<int32_t> tokens_;
+
+  void SetUp() override {
+    const auto& [model, device] = GetParam();
+    NANOCHAT_SKIP_WITHOUT_A_GPU(device);
+    host_ = std::make_unique<Host>(device);
+    model_ = host_->load(model);
+    tokens_ = some_tokens(*model_, 20);
+  }
 
   std::span<const int32_t> tokens(size_t begin, size_t end) const {
     return std::span(tokens_).subspan(begin, end - begin);
@@ -44,10 +52,12 @@ class SessionOf : public ::testing::TestWithParam<std::string> {
   }
 };
 
-INSTANTIATE_TEST_SUITE_P(Models, SessionOf, ::testing::Values(kStories, kSmearing, kPlain),
-                         [](const auto& parameter) {
-                           return parameter.param.substr(parameter.param.rfind('/') + 1);
-                         });
+// What an allocation of the host is asked for, or made to fail.
+class SessionInHostMemory : public SessionOf {};
+
+const std::vector<std::string> kModels = {kStories, kSmearing, kPlain};
+NANOCHAT_EACH_ON_EVERY_KIND_OF_DEVICE(SessionOf, kModels, name_of_model);
+NANOCHAT_EACH_ON(Cpu, SessionInHostMemory, kModels, name_of_model, std::vector<std::string>{std::string()});
 
 TEST_P(SessionOf, BeginsEmpty) {
   const Session session(model_, 0);
@@ -101,29 +111,29 @@ TEST_P(SessionOf, IsUnchangedAfterARefusal) {
   expect_intact(*session, 5);
 }
 
-TEST_P(SessionOf, IsUnchangedAfterACancelledAppend) {
+TEST_P(SessionInHostMemory, IsUnchangedAfterACancelledAppend) {
   const auto session = session_of(5);
   CancelToken cancel;
   const Watch watch{.cancel = &cancel, .on_progress = {}};
-  host_.device->memory().reclaim();
-  host_.raw->ask([&] { return cancel.request(), true; });  // the pass has begun
+  host_->device->memory().reclaim();
+  host_->raw->ask([&] { return cancel.request(), true; });  // the pass has begun
   EXPECT_EQ(status_of([&] { session->append(tokens(5, 15), LogitRows::none, nullptr, watch); }),
             Status::cancelled);
   EXPECT_TRUE(cancel.requested());
-  host_.raw->ask({});
+  host_->raw->ask({});
   EXPECT_EQ(logits_of(*session), logits_after(5));
   expect_intact(*session, 5);
 }
 
-TEST_P(SessionOf, IsUnchangedAfterAnyAllocationThatFails) {
+TEST_P(SessionInHostMemory, IsUnchangedAfterAnyAllocationThatFails) {
   int n_failed = 0;
   for (int n = 0;; ++n) {
     const auto session = session_of(5);
-    host_.device->memory().reclaim();
+    host_->device->memory().reclaim();
     int i = 0;
-    host_.raw->ask([&] { return i++ < n; });  // a single failure would be tried again
+    host_->raw->ask([&] { return i++ < n; });  // a single failure would be tried again
     const Status status = status_of([&] { append(*session, tokens(5, 15)); });
-    host_.raw->ask({});
+    host_->raw->ask({});
     if (status == Status::ok) break;
     ++n_failed;
     EXPECT_TRUE(status == Status::working_memory_exhausted || status == Status::out_of_memory);
@@ -148,15 +158,15 @@ TEST_P(SessionOf, TruncatesOnlyToWhatItHolds) {
   expect_intact(*session, 5);
 }
 
-TEST_P(SessionOf, IsUnchangedAfterACancelledRestore) {
+TEST_P(SessionInHostMemory, IsUnchangedAfterACancelledRestore) {
   const auto session = session_of(10);
   session->truncate(6);
   CancelToken cancel;
-  host_.device->memory().reclaim();
-  host_.raw->ask([&] { return cancel.request(), true; });
+  host_->device->memory().reclaim();
+  host_->raw->ask([&] { return cancel.request(), true; });
   const Watch watch{.cancel = &cancel, .on_progress = {}};
   EXPECT_EQ(status_of([&] { session->restore_logits(watch); }), Status::cancelled);
-  host_.raw->ask({});
+  host_->raw->ask({});
   EXPECT_TRUE(session->last_logits().empty());
   expect_intact(*session, 6);
 }

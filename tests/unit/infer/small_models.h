@@ -1,4 +1,4 @@
-// Real, small models on the host: stories260K (trained) and tiny ones of nanochat's generations.
+// Real, small models: stories260K (trained) and tiny ones of nanochat's generations.
 #pragma once
 
 #include <functional>
@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "device_under_test.h"
 #include "infer/session.h"
 #include "memory/memory.h"
 #include "model/model.h"
@@ -41,20 +42,19 @@ class WatchedMemory final : public RawMemory {
   Ask ask_;
 };
 
+// Of a device by its name. `raw` is the host's alone.
 struct Host {
   std::shared_ptr<WatchedMemory> raw = std::make_shared<WatchedMemory>();
   std::shared_ptr<Device> device;
 
-  explicit Host(const std::string& isa = "", int n_threads = 2) {
-    ThreadPool::Options threads;
-    threads.n_threads = n_threads;
-    device = make_cpu_device(Memory::create(raw, {}), std::make_shared<ThreadPool>(threads),
-                             std::make_shared<Log>(), isa);
-  }
+  explicit Host(const std::string& name = "", int n_threads = 2)
+      : device(is_cuda(name) ? device_for_test(name) : make_device(name, n_threads, 0, raw)) {}
   std::shared_ptr<const Model> load(const std::string& path, const ModelOptions& options = {}) const {
     return Model::load(device, path, options, {});
   }
 };
+
+inline std::string name_of_model(const std::string& path) { return path.substr(path.rfind('/') + 1); }
 
 inline std::vector<int32_t> some_tokens(const Model& model, size_t n, uint64_t seed = 1) {
   std::vector<int32_t> tokens;

@@ -98,6 +98,7 @@ class Packed {
     matrix_ = {.dtype = dtype, .n = n, .k = k, .data = block_.as<void>()};
     const std::vector<uint8_t> ones(block_.bytes(), 0xff);
     device.copy_to_device(matrix_.data, ones.data(), ones.size());
+    device.synchronize();  // weights travel in streams of their own
   }
   Packed(Device& device, DType dtype, int64_t n, int64_t k, const std::vector<float>& rows)
       : Packed(device, dtype, n, k) {

@@ -19,7 +19,7 @@ namespace {
 
 constexpr size_t kComponents = 10;
 
-class FleetHealth : public ::testing::Test {
+class FleetHealth : public DeviceTest {
  protected:
   std::shared_ptr<Fleet> open() { return Fleet::open(device_, files_.manifest_path(), {}); }
   std::shared_ptr<Fleet> warm() {
@@ -35,10 +35,12 @@ class FleetHealth : public ::testing::Test {
   }
 
   SmallFleet files_;
-  std::shared_ptr<Device> device_ = make_device();
 };
+NANOCHAT_ON_EVERY_KIND_OF_DEVICE(FleetHealth);
+class FleetHealthOnTheHost : public FleetHealth {};
+INSTANTIATE_TEST_SUITE_P(Cpu, FleetHealthOnTheHost, ::testing::Values(std::string()), DeviceTestName());
 
-TEST_F(FleetHealth, IsNotInitializedBeforeTheStart) {
+TEST_P(FleetHealth, IsNotInitializedBeforeTheStart) {
   const HealthReport report = check_quick(*open());
   EXPECT_EQ(report.health, Health::not_initialized);
   ASSERT_EQ(report.components.size(), kComponents);
@@ -52,7 +54,7 @@ TEST_F(FleetHealth, IsNotInitializedBeforeTheStart) {
   EXPECT_EQ(report.metrics.startup_ms, -1);
 }
 
-TEST_F(FleetHealth, SaysOfEachWarmComponentWhereItLiesAndThatItPassed) {
+TEST_P(FleetHealth, SaysOfEachWarmComponentWhereItLiesAndThatItPassed) {
   const auto fleet = warm();
   const HealthReport report = check_quick(*fleet);
   EXPECT_EQ(report.health, Health::healthy);
@@ -82,7 +84,7 @@ TEST_F(FleetHealth, SaysOfEachWarmComponentWhereItLiesAndThatItPassed) {
   EXPECT_EQ(entry(report, "bits").dimension, 10000);
 }
 
-TEST_F(FleetHealth, SaysHowFarTheStartIs) {
+TEST_P(FleetHealth, SaysHowFarTheStartIs) {
   const auto fleet = open();
   double last = 0;
   size_t n_looks = 0, n_between = 0;
@@ -105,7 +107,7 @@ TEST_F(FleetHealth, SaysHowFarTheStartIs) {
   EXPECT_EQ(check_quick(*fleet).health, Health::healthy);
 }
 
-TEST_F(FleetHealth, RunsNoTestsWhileTheFleetIsNotWarm) {
+TEST_P(FleetHealth, RunsNoTestsWhileTheFleetIsNotWarm) {
   const auto fleet = open();
   LoadWatch watch;
   watch.on_progress = [&](const LoadProgress&) {
@@ -118,7 +120,7 @@ TEST_F(FleetHealth, RunsNoTestsWhileTheFleetIsNotWarm) {
   fleet->warm(watch);
 }
 
-TEST_F(FleetHealth, IsUnhealthyWithTheReasonAfterAComponentFailed) {
+TEST_P(FleetHealth, IsUnhealthyWithTheReasonAfterAComponentFailed) {
   files_.component("roberta")["checksum"] = std::string(32, '0');
   files_.save();
   const auto fleet = open();
@@ -137,7 +139,7 @@ TEST_F(FleetHealth, IsUnhealthyWithTheReasonAfterAComponentFailed) {
   EXPECT_EQ(json["models"][1]["error_message"], failed.entry.message);
 }
 
-TEST_F(FleetHealth, IsUnhealthyAfterAStartThatWasRefusedBeforeAnythingWasLoaded) {
+TEST_P(FleetHealth, IsUnhealthyAfterAStartThatWasRefusedBeforeAnythingWasLoaded) {
   files_.manifest()["config"]["vram_budget_bytes"] = 1000;
   files_.save();
   const auto fleet = open();
@@ -145,7 +147,7 @@ TEST_F(FleetHealth, IsUnhealthyAfterAStartThatWasRefusedBeforeAnythingWasLoaded)
   EXPECT_EQ(check_quick(*fleet).health, Health::unhealthy);
 }
 
-TEST_F(FleetHealth, IsNotInitializedAfterTheEnd) {
+TEST_P(FleetHealth, IsNotInitializedAfterTheEnd) {
   const auto fleet = warm();
   fleet->shut_down(std::chrono::seconds(60));
   const HealthReport report = check_full(*fleet, {});
@@ -158,7 +160,7 @@ TEST_F(FleetHealth, IsNotInitializedAfterTheEnd) {
   }
 }
 
-TEST_F(FleetHealth, RunsTheTestOfEveryComponentInAFullCheck) {
+TEST_P(FleetHealth, RunsTheTestOfEveryComponentInAFullCheck) {
   const auto fleet = warm();
   for (size_t i = 0; i < kComponents; ++i) fleet->record_test(i, 1'000'000'000, "");
   std::vector<uint64_t> told;
@@ -181,15 +183,15 @@ TEST_F(FleetHealth, RunsTheTestOfEveryComponentInAFullCheck) {
 }
 
 // Weights that change under a model that is warm: what a stray write, or a failing memory, does.
-TEST_F(FleetHealth, IsDegradedWhenAWarmComponentFailsItsTestAndHealthyAgainAfterwards) {
+TEST_P(FleetHealth, IsDegradedWhenAWarmComponentFailsItsTestAndHealthyAgainAfterwards) {
   const auto fleet = warm();
   for (const char* const id : {"dense", "fusion"}) {
     const auto component = fleet->component(id);
-    const auto n_floats = static_cast<size_t>(component->bytes() / sizeof(float));
-    // On the host, where a test may write.
+    const auto n_floats = static_cast<int64_t>(component->bytes() / sizeof(float));
     auto* const weights = const_cast<float*>(static_cast<const float*>(component->address()));
-    const std::vector<float> saved(weights, weights + n_floats);
-    std::fill(weights, weights + n_floats, 1.0F);
+    const std::vector<float> saved = on_host(device(), weights, n_floats);
+    const std::vector<float> ones(saved.size(), 1.0F);
+    device().copy_to_device(weights, ones.data(), ones.size() * sizeof(float));
     const HealthReport report = check_full(*fleet, {});
     EXPECT_EQ(report.health, Health::degraded) << id;
     EXPECT_EQ(entry(report, id).entry.state, WarmState::warm);
@@ -204,13 +206,13 @@ TEST_F(FleetHealth, IsDegradedWhenAWarmComponentFailsItsTestAndHealthyAgainAfter
     EXPECT_EQ(told["status"], "warm_but_failing");
     EXPECT_EQ(told["error_message"], entry(report, id).problem);
     EXPECT_EQ(check_quick(*fleet).health, Health::degraded) << "until a test passes";
-    std::copy(saved.begin(), saved.end(), weights);
+    device().copy_to_device(weights, saved.data(), saved.size() * sizeof(float));
     EXPECT_EQ(check_full(*fleet, {}).health, Health::healthy);
     EXPECT_EQ(check_quick(*fleet).health, Health::healthy);
   }
 }
 
-TEST_F(FleetHealth, IsDegradedAndNotGoneWhenThereIsNoMemoryForTheTests) {
+TEST_P(FleetHealthOnTheHost, IsDegradedAndNotGoneWhenThereIsNoMemoryForTheTests) {
   constexpr uint64_t kBudget = uint64_t{1} << 30;
   device_ = make_device("", 2, kBudget);
   const auto fleet = warm();
@@ -228,7 +230,7 @@ TEST_F(FleetHealth, IsDegradedAndNotGoneWhenThereIsNoMemoryForTheTests) {
   EXPECT_EQ(check_full(*fleet, {}).health, Health::healthy);
 }
 
-TEST_F(FleetHealth, StopsAFullCheckWhenItIsCancelled) {
+TEST_P(FleetHealth, StopsAFullCheckWhenItIsCancelled) {
   const auto fleet = warm();
   CancelToken cancel;
   cancel.request();
@@ -240,13 +242,13 @@ TEST_F(FleetHealth, StopsAFullCheckWhenItIsCancelled) {
 }
 
 // If it waited for either lock, this test would not end.
-TEST_F(FleetHealth, IsQuickWhileOthersHoldTheLocksOfTheMemory) {
+TEST_P(FleetHealth, IsQuickWhileOthersHoldTheLocksOfTheMemory) {
   const auto fleet = warm();
   const std::lock_guard lock(device_->memory().tracker().mutex());
   EXPECT_EQ(check_quick(*fleet).health, Health::healthy);
 }
 
-TEST_F(FleetHealth, CanBeAskedByManyThreadsFromTheOpeningToTheEnd) {
+TEST_P(FleetHealthOnTheHost, CanBeAskedByManyThreadsFromTheOpeningToTheEnd) {
   const auto fleet = open();
   std::atomic<bool> is_over{false};
   std::atomic<int64_t> n_wrong{0}, n_looks{0};
