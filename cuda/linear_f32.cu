@@ -10,6 +10,7 @@
 
 #include <hardware/ptx.h>
 
+#include "device/fast_products.h"
 #include "device/launch.h"
 #include "hardware/numbers.h"
 #include "linear_operands.cuh"
@@ -326,7 +327,18 @@ void linear_f32(CudaDevice& device, const LinearCall& call) {
     return launch(device, {few_blocks, few_threads, kFewSharedBytes<kMostFewRows>},
                   linear_f32_few<kMostFewRows>, w, in, out);
   }
-  const bool is_large = (out.m + 127) / 128 * ((w.n + 127) / 128) >= device.limits().n_multiprocessors;
+  FastProducts* const fast = call.m >= kFewestFastRows ? device.fast_products() : nullptr;
+  if (fast != nullptr && fast->multiply({DType::f32, call.m, w.n, w.k, w.data, w.row_bytes / 4, call.x,
+                                         call.ldx, call.y, call.ldy, out.adds != 0})) {
+    return;
+  }
+  // What the busiest multiprocessor computes; small tiles read twice as much shared memory for it.
+  const auto turns = [&](int64_t side) {
+    const int64_t n_tiles = (out.m + side - 1) / side * ((w.n + side - 1) / side);
+    return (n_tiles + device.limits().n_multiprocessors - 1) / device.limits().n_multiprocessors * side *
+           side;
+  };
+  const bool is_large = turns(128) * 2 <= turns(64) * 3;
   return is_large ? f32_tiles<8, true>(device, w, in, out) : f32_tiles<4, true>(device, w, in, out);
 }
 

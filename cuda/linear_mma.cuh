@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "device/fast_products.h"
 #include "device/launch.h"
 #include "linear_plan.h"
 #include "linear_stream.cuh"
@@ -35,17 +36,19 @@ class MmaLinear {
         x_row_bytes_(static_cast<int>(whole(call.w.k * Operands::kInputBytes, kStageBytes))) {}
 
   void run() {
-    const bool is_aligned = is_aligned_16(w_.data, w_.row_bytes);
-    if (is_aligned && out_.m <= 8 && few_rows()) return;
-    if (!is_aligned) return some_rows<1, false>();
-    if (fills_machine<LargeTiles<Operands>>()) return tiles<LargeTiles<Operands>>();
-    if (out_.m > kMostStreamedRows || (out_.m > 32 && fills_machine<SmallTiles<Operands>>()))
-      return tiles<SmallTiles<Operands>>();
-    return out_.m <= 16 ? some_rows<1, true>() : some_rows<2, true>();
+    if (!is_aligned_16(w_.data, w_.row_bytes)) return some_rows<1, false>();
+    if (out_.m <= 8 && few_rows()) return;
+    if (Operands::kDType == DType::bf16 && out_.m >= kFewestFastRows && fast_product()) return;
+    const int64_t enough = 2 * device_.limits().n_multiprocessors;
+    if (out_.m <= kMostStreamedRows && n_tiles<SmallTiles<Operands>>() < enough)
+      return out_.m <= 16 ? some_rows<1, true>() : some_rows<2, true>();
+    // Small tiles need about a quarter more time for the same work.
+    const bool is_large = turns<LargeTiles<Operands>>() * 4 <= turns<SmallTiles<Operands>>() * 5;
+    return is_large ? tiles<LargeTiles<Operands>>() : tiles<SmallTiles<Operands>>();
   }
 
  private:
-  // Tiles of 64 outputs of a small matrix would leave most of the machine idle.
+  // Up to here tiles of 64 outputs of a small matrix would leave most of the machine idle.
   static constexpr int64_t kMostStreamedRows = 64;
   static constexpr int64_t kFewRowsBytes = 64 * 1024;  // of shared memory, so that blocks can be neighbours
   static constexpr int64_t kWarpsAtOnce = 24;          // of linear_few_rows, on a multiprocessor
@@ -59,10 +62,10 @@ class MmaLinear {
   int64_t n_tiles() const {
     return parts(out_.m, Shape::kRows) * parts(w_.n, Shape::kColumns);
   }
+  // Outputs that the busiest multiprocessor computes.
   template <class Shape>
-  bool fills_machine() const {
-    return out_.m > 16 && out_.m > Shape::kRows / 2 &&
-           n_tiles<Shape>() >= device_.limits().n_multiprocessors * 9 / 10;
+  int64_t turns() const {
+    return parts(n_tiles<Shape>(), device_.limits().n_multiprocessors) * Shape::kRows * Shape::kColumns;
   }
 
   // False: x does not fit.
@@ -93,6 +96,16 @@ class MmaLinear {
     const int64_t scales = Operands::kHasInputScales ? whole(n_rows, kScaleRows) * n_chunks_ : 0;
     return static_cast<size_t>(whole(n_rows * x_row_bytes_, 256) + scales * 4);
   }
+  // False: there is no library for it.
+  bool fast_product() {
+    FastProducts* const products = device_.fast_products();
+    if (products == nullptr) return false;
+    const Scratch scratch(device_, prepared_bytes(out_.m), "inputs of a matrix product");
+    const PreparedInputs in = prepare(scratch, out_.m);
+    return products->multiply({DType::bf16, out_.m, w_.n, w_.k, w_.data, w_.row_bytes / 2, in.rows,
+                               in.row_bytes / 2, out_.y, out_.ldy, out_.adds != 0});
+  }
+
   // x in Scratch of prepared_bytes(n_rows).
   PreparedInputs prepare(const Scratch& scratch, int64_t n_rows) {
     auto* rows = scratch.template as<unsigned char>();

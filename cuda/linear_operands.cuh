@@ -87,12 +87,14 @@ __device__ __forceinline__ uint4 weights_16(const unsigned char* row, int offset
   }
 }
 
-// Four bf16 pairs of eight codes. A code's bits moved into place mean its value times 2^-120.
+// The bf16 of codes first and first + 1 of four.
+template <int kFirst>
 __device__ __forceinline__ uint32_t bf16_pair_of_f8(uint32_t codes) {
-  const float low = __uint_as_float((codes & 0x7fU) << 20) * 0x1p120F;
-  const float high = __uint_as_float((codes & 0x7f00U) << 12) * 0x1p120F;
-  const uint32_t signs = ((codes & 0x80U) << 8) | ((codes & 0x8000U) << 16);
-  return (__float_as_uint(low) >> 16) | __float_as_uint(high) | signs;
+  constexpr unsigned kToUpperBytes = kFirst == 0 ? 0x1404 : 0x3424;
+  constexpr uint32_t kTwoTo120 = 0x7b807b80U;
+  const uint32_t upper = __byte_perm(codes, 0, kToUpperBytes);
+  // A code's bits moved into place mean its value times 2^-120, also of the smallest ones.
+  return multiply_bf16_pair(((upper >> 4) & 0x07f007f0U) | (upper & 0x80008000U), kTwoTo120);
 }
 
 __device__ __forceinline__ void multiply_pair(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
@@ -127,8 +129,8 @@ struct F8Operands : Bf16Operands {
   static constexpr bool kHasScales = true;
   static __device__ __forceinline__ uint4 step_of(const uint4& loaded, int step) {
     const uint32_t first = step == 0 ? loaded.x : loaded.z, second = step == 0 ? loaded.y : loaded.w;
-    return make_uint4(bf16_pair_of_f8(first), bf16_pair_of_f8(first >> 16), bf16_pair_of_f8(second),
-                      bf16_pair_of_f8(second >> 16));
+    return make_uint4(bf16_pair_of_f8<0>(first), bf16_pair_of_f8<2>(first), bf16_pair_of_f8<0>(second),
+                      bf16_pair_of_f8<2>(second));
   }
   // Where the piece-th 16 bytes of 128 go.
   static __device__ __forceinline__ int place_of(int piece) { return piece % 2 * 4 + piece / 2; }

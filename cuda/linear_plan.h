@@ -9,6 +9,9 @@ namespace nanochat::cuda {
 // Inputs that linear() takes at most, so that a place in a row is an int.
 inline constexpr int64_t kMostInputs = int64_t{1} << 28;
 
+// From here on a library's products may be faster, where they are allowed.
+inline constexpr int64_t kFewestFastRows = 64;
+
 // What linear() was asked for; m, n > 0.
 struct LinearCall {
   PackedMatrix w;

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "device/argument_ring.h"
 #include "device/cuda_error.h"
+#include "device/fast_products.h"
 #include "device/recording.h"
 #include "device/upload.h"
 #include "stems.h"
@@ -105,11 +106,19 @@ CudaDevice::~CudaDevice() {
   const UseContext use(*context_);
   cudaStreamSynchronize(stream_);
   recordings_.clear();
+  fast_products_.reset();
   lanes_.reset();
   rings_.reset();
   bounce_.reset();
   cudaStreamDestroy(stream_);
   cudaGetLastError();
+}
+
+void CudaDevice::use_fast_products() { fast_products_ = make_fast_products(*this); }
+
+FastProducts* CudaDevice::fast_products() const {
+  const bool is_recording = recording_of_thread != nullptr && recording_of_thread->is_open();
+  return is_recording ? nullptr : fast_products_.get();
 }
 
 void CudaDevice::refuse_lost() {

@@ -45,6 +45,7 @@ struct GpuLimits {
 };
 
 class ArgumentRings;
+class FastProducts;
 class Recording;
 class UploadLanes;
 
@@ -84,6 +85,13 @@ class CudaDevice final : public Device {
     return static_cast<const T*>(stage_bytes(values.data(), values.size_bytes()));
   }
 
+  // From now on products of many rows may be a library's, so that a row may have other bits among other rows.
+  // Before the device is used.
+  void use_fast_products();
+  bool is_reproducible() const { return fast_products_ == nullptr; }
+  // nullptr: the library is not wanted, not there, or this thread is recording.
+  FastProducts* fast_products() const;
+
   // --- for the parts of this room ------------------------------------------------------------------------
   cudaStream_t stream() const { return stream_; }
   UploadLanes& upload_lanes() { return *lanes_; }
@@ -117,6 +125,7 @@ class CudaDevice final : public Device {
   cudaStream_t stream_ = nullptr;
   std::atomic<bool> overlaps_{false};
 
+  std::unique_ptr<FastProducts> fast_products_;
   std::unique_ptr<UploadLanes> lanes_;
   std::shared_ptr<ArgumentRings> rings_;
   std::mutex bounce_mutex_;  // guards bounce_

@@ -41,6 +41,13 @@ __device__ __forceinline__ void load_matrices(uint32_t (&r)[4], const void* shar
                : "memory");
 }
 
+// Two products of bf16, each rounded once.
+__device__ __forceinline__ uint32_t multiply_bf16_pair(uint32_t a, uint32_t b) {
+  uint32_t product;  // with -0 added, which changes nothing: sm_80 has only this
+  asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(product) : "r"(a), "r"(b), "r"(0x80008000U));
+  return product;
+}
+
 // Starts a copy of 16 bytes from device to shared memory, both aligned to 16; of zeros where !is_there.
 // Copies of a thread belong to the group that it commits next; wait_copies<N> waits for all groups but the
 // last N, of this thread: a barrier makes them visible to the others.

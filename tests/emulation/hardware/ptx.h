@@ -47,6 +47,16 @@ inline void load_matrices(uint32_t (&r)[4], const void* shared_row) {
                        emulation::complete_load_matrices);
 }
 
+inline uint32_t multiply_bf16_pair(uint32_t a, uint32_t b) {
+  uint32_t product = 0;
+  for (int half = 0; half < 2; ++half) {
+    const auto value = [&](uint32_t pair) { return __uint_as_float(pair >> (half * 16) << 16); };
+    const uint32_t bits = __float_as_uint(value(a) * value(b));  // exact: 16 bits of digits at most
+    product |= ((bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16) << (half * 16);
+  }
+  return product;
+}
+
 inline void copy_16(void* shared, const void* global, bool is_there = true) {
   emulation::begin_async_copy(shared, global, is_there);
 }

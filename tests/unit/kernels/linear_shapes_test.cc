@@ -79,7 +79,8 @@ void check(Device& device, DType dtype, int64_t n, int64_t k, int64_t m,
   expect_agrees(problem, together);
   for (const int64_t few : fewer_rows) {
     const int64_t first = m - few;
-    for (const int64_t ldx : {k, k + 4, k + 1}) {
+    for (const int64_t ldx : {k + 4, k + 1}) {
+      if (ldx % 4 != 0 && few != *fewer_rows.begin()) continue;
       const std::vector<float> alone = run(device, problem, w.matrix(), first, few, ldx);
       ASSERT_TRUE(same_bits(alone.data(), together.data() + first * n, few * n))
           << few << " rows, ldx " << ldx;
@@ -93,17 +94,19 @@ TEST_P(LinearShapes, AgreeAndGiveARowTheSameBitsForEveryNumberOfRows) {
       for (const int64_t k : {16, 64, 256, 272, 528, 1280})
         check(device(), dtype, n, k, 140, {1, 2, 8, 9, 16});
     }
-    check(device(), dtype, 264, 784, 130, {17, 32, 33, 64, 65, 128});
-    check(device(), dtype, 72, 784, 130, {17, 32, 33, 64, 65, 128});
+    check(device(), dtype, 264, 528, 130, {17, 32, 33, 64, 65, 128});
+    check(device(), dtype, 72, 528, 66, {17, 32, 33, 64, 65});
+    check(device(), dtype, 250, 272, 200, {1, 9, 129});
+    check(device(), dtype, 1000, 272, 12, {1, 9});
   }
 }
 
 TEST_P(LinearShapes, AgreeForLongRows) {
-  for (const DType dtype : kTypes) check(device(), dtype, 24, 12416, 20, {1, 3, 8, 10});
+  for (const DType dtype : kTypes) check(device(), dtype, 24, 8320, 12, {1, 8, 9});
 }
 
 TEST_P(LinearShapes, AgreeForManyOutputs) {
-  for (const DType dtype : kTypes) check(device(), dtype, 1608, 1040, 12, {1, 2, 5});
+  for (const DType dtype : kTypes) check(device(), dtype, 1608, 784, 6, {1, 2, 5});
 }
 
 TEST_P(LinearShapes, ARowThatIsNotFiniteSpoilsNoOther) {
