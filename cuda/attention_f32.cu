@@ -149,13 +149,16 @@ __device__ __forceinline__ void multiply_values(const float* weights, const floa
 // As in attention_wide.cu.
 template <int kDims>
 __device__ __forceinline__ void end_chunk(const AttentionCall& call, const Tile& tile, int32_t kv_head,
-                                          bool is_first, bool is_last, SoftmaxState (&total)[4],
+                                          bool is_first, bool is_last, SoftmaxState* totals,
                                           Results<kDims>& chunk) {
   const int tx = static_cast<int>(threadIdx.x) % 16, ty = static_cast<int>(threadIdx.x) / 16;
 #pragma unroll
   for (int r = 0; r < 4; ++r) {
-    const MergeFactors factors = merge(total[r], chunk.state[r]);
-    const float last = is_last ? __frcp_rn(total[r].sum) : 1.0F;
+    SoftmaxState total = totals[4 * ty + r];
+    const MergeFactors factors = merge(total, chunk.state[r]);
+    __syncwarp();  // sixteen lanes have read it
+    if (tx == 0) totals[4 * ty + r] = total;
+    const float last = is_last ? __frcp_rn(total.sum) : 1.0F;
     if (4 * ty + r >= tile.n_queries) continue;
     float* const y = result_of(call, tile, query_of(call, tile, 4 * ty + r, kv_head));
 #pragma unroll
@@ -192,9 +195,15 @@ __global__ __launch_bounds__(kThreads, kDims > 128 ? 1 : 2) void attend_f32(cons
   let_next_kernel_start();
   NANOCHAT_LAUNCH_SHARED(float, queries);
   const auto kv_head = static_cast<int32_t>(blockIdx.y);
-  const Tile tile =
-      tile_of(call, reinterpret_cast<const PlannedTile*>(call.tables + call.tiles_at)[blockIdx.x]);
-  const SeenBlocks seen = seen_by_tile(call, tile, kQueries, kPageKeys);
+  __shared__ Tile tile;  // registers are for the sums
+  __shared__ SeenBlocks seen;
+  __shared__ SoftmaxState totals[kQueries];  // of the chunks before
+  if (threadIdx.x == 0) {
+    tile = tile_of(call, reinterpret_cast<const PlannedTile*>(call.tables + call.tiles_at)[blockIdx.x]);
+    seen = seen_by_tile(call, tile, kQueries, kPageKeys);
+  }
+  if (threadIdx.x < kQueries) totals[threadIdx.x] = empty_state();
+  __syncthreads();
   float* const room = queries + Room::kPageAt;
   float* const scores = queries + Room::kScoresAt;
   auto* const states = reinterpret_cast<SoftmaxState*>(queries + Room::kStatesAt);
@@ -202,7 +211,6 @@ __global__ __launch_bounds__(kThreads, kDims > 128 ? 1 : 2) void attend_f32(cons
   fill_queries<kDims>(call, tile, kv_head, queries);
   Results<kDims> chunk;
   chunk.clear();
-  SoftmaxState total[4] = {empty_state(), empty_state(), empty_state(), empty_state()};
   bool is_first = true;
   for (int32_t slot = 0; slot < seen.count(); ++slot) {
     const int32_t block = seen.at(slot);
@@ -236,7 +244,7 @@ __global__ __launch_bounds__(kThreads, kDims > 128 ? 1 : 2) void attend_f32(cons
     __syncthreads();  // the values and the states are used up
     const bool is_last = slot + 1 == seen.count();
     if (is_last || seen.at(slot + 1) / kPagesOfChunk != block / kPagesOfChunk) {
-      end_chunk<kDims>(call, tile, kv_head, is_first, is_last, total, chunk);
+      end_chunk<kDims>(call, tile, kv_head, is_first, is_last, totals, chunk);
       is_first = false;
     }
   }

@@ -171,25 +171,18 @@ __device__ __forceinline__ void multiply_values(const uint32_t (&weights)[4][4],
   }
 }
 
-// --- values that are not finite, in a page of which some query does not see all: 0 times them is not 0
-// ------- There they are taken out, and what they do to the queries that see them is added at the end.
+// --- values that are not finite ---
+// In a page of which some query does not see all, they must not reach it: 0 times them is not 0. There they
+// are taken out, and what they do to the queries that see them is added at the end.
 __device__ __forceinline__ bool half_is_finite(uint32_t half) { return (half & 0x7f80U) != 0x7f80U; }
 __device__ __forceinline__ uint32_t finite_half(uint32_t half) { return half_is_finite(half) ? half : 0U; }
 
-// Returns whether something has been taken out.
-__device__ __forceinline__ bool take_out_special(PageValues& values) {
-  uint32_t changed = 0;
+// Not zero if a half of a word is not finite: its exponent of ones then carries into the sign's place.
+__device__ __forceinline__ uint32_t special_bits(const Words4& words) {
+  uint32_t bits = 0;
 #pragma unroll
-  for (int i = 0; i < 8; ++i) {
-#pragma unroll
-    for (int n = 0; n < 4; ++n) {
-      uint32_t& word = values.pairs[i].word[n];
-      const uint32_t finite = finite_half(word & 0xffffU) | (finite_half(word >> 16) << 16);
-      changed |= word ^ finite;
-      word = finite;
-    }
-  }
-  return changed != 0;
+  for (int n = 0; n < 4; ++n) bits |= ((words.word[n] & 0x7f807f80U) + 0x00800080U) & 0x80008000U;
+  return bits;
 }
 
 // As bf16: 1 for +infinity, 128 for -infinity, 16384 for NaN, 0 for others. Of 64 keys the sums are exact and
@@ -219,31 +212,31 @@ __device__ __forceinline__ float special_sum(float weighty, float weightless) {
   return plus ? INFINITY : minus ? -INFINITY : 0.0F;
 }
 
-// The sums of the values that were taken out.
-__device__ __forceinline__ void multiply_special(const PageWeights& page, const PageValues& values,
-                                                 float (&sums)[4][4]) {
+// One tile of multiply_values(), and what the values that are not finite add to that. words: of pairs 8t to
+// 8t + 7. Small, and few registers, rather than fast.
+__device__ __forceinline__ void multiply_special(const PageWeights& page, const uint32_t (&words)[8],
+                                                 float (&sums)[4], float (&special)[4]) {
+  float weighty[4] = {}, weightless[4] = {};
+  sums[0] = sums[1] = sums[2] = sums[3] = 0.0F;
 #pragma unroll
-  for (int n = 0; n < 4; ++n) {
-    float weighty[4] = {}, weightless[4] = {};
+  for (int j = 0; j < 4; ++j) {
+    uint32_t finite[2], codes[2], a[4];
 #pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      uint32_t codes[2], a[4];
-#pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        const uint32_t word = values.pairs[2 * j + i].word[n];
-        codes[i] = code_of_half(word & 0xffffU) | (code_of_half(word >> 16) << 16);
-      }
-#pragma unroll
-      for (int i = 0; i < 4; ++i) a[i] = seen_ones(page.weights[j][i], page.seen[i % 2], 2 * j + i / 2, true);
-      mma_bf16(weighty, a, codes);
-#pragma unroll
-      for (int i = 0; i < 4; ++i)
-        a[i] = seen_ones(page.weights[j][i], page.seen[i % 2], 2 * j + i / 2, false);
-      mma_bf16(weightless, a, codes);
+    for (int i = 0; i < 2; ++i) {
+      const uint32_t low = words[2 * j + i] & 0xffffU, high = words[2 * j + i] >> 16;
+      finite[i] = finite_half(low) | (finite_half(high) << 16);
+      codes[i] = code_of_half(low) | (code_of_half(high) << 16);
     }
+    mma_bf16(sums, page.weights[j], finite);
 #pragma unroll
-    for (int i = 0; i < 4; ++i) sums[n][i] = special_sum(weighty[i], weightless[i]);
+    for (int i = 0; i < 4; ++i) a[i] = seen_ones(page.weights[j][i], page.seen[i % 2], 2 * j + i / 2, true);
+    mma_bf16(weighty, a, codes);
+#pragma unroll
+    for (int i = 0; i < 4; ++i) a[i] = seen_ones(page.weights[j][i], page.seen[i % 2], 2 * j + i / 2, false);
+    mma_bf16(weightless, a, codes);
   }
+#pragma unroll
+  for (int i = 0; i < 4; ++i) special[i] = special_sum(weighty[i], weightless[i]);
 }
 
 }  // namespace nanochat::cuda

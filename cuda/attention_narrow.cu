@@ -95,46 +95,59 @@ struct NarrowRoom {
   }
 };
 
+template <int kWidth>
+__device__ __forceinline__ void store_sums(const float (&sums)[4][4], int q, int n_queries,
+                                           float* sums_of_page) {
+  const int lane = static_cast<int>(threadIdx.x) % kWarp, g = lane / 4, t = lane % 4;
+#pragma unroll
+  for (int r = 0; r < 2; ++r) {
+    if (g + 8 * r >= n_queries) continue;
+    float* const to = sums_of_page + (g + 8 * r) * (kWidth + 4) + 32 * q + 8 * t;
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int i = 2 * r + half;
+      *reinterpret_cast<float4*>(to + 4 * half) = make_float4(sums[0][i], sums[1][i], sums[2][i], sums[3][i]);
+    }
+  }
+}
+
+// `part`: of head_dim, kWidth each.
 template <int kWidth, bool kInt8>
 __device__ __forceinline__ void multiply_part(const AttentionCall& call, const PageWeights& page,
                                               const std::byte* values, bool hides, int part, int n_queries,
                                               float* sums_of_page) {
-  constexpr int kStride = kWidth + 4, kGroups = kWidth / 32;
-  const int lane = static_cast<int>(threadIdx.x) % kWarp, g = lane / 4, t = lane % 4;
-  bool is_special = false;
-#pragma unroll
+  constexpr int kGroups = kWidth / 32;
+  uint32_t special_seen = 0;
+#pragma unroll 2
   for (int q = 0; q < kGroups; ++q) {
     PageValues own;
     load_values<kInt8>(values, call.head_dim, part * kGroups + q, own);
-    if (!kInt8 && hides) is_special = take_out_special(own) || is_special;
+    if (!kInt8) {
+#pragma unroll
+      for (int i = 0; i < 8; ++i) special_seen |= special_bits(own.pairs[i]);
+    }
     float sums[4][4];
     multiply_values(page.weights, own, sums);
-#pragma unroll
-    for (int r = 0; r < 2; ++r) {
-      if (g + 8 * r >= n_queries) continue;
-      float* const to = sums_of_page + (g + 8 * r) * kStride + 32 * q + 8 * t;
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        *reinterpret_cast<float4*>(to + 4 * half) = make_float4(sums[0][2 * r + half], sums[1][2 * r + half],
-                                                                sums[2][2 * r + half], sums[3][2 * r + half]);
-      }
-    }
+    store_sums<kWidth>(sums, q, n_queries, sums_of_page);
   }
-  if (kInt8 || !hides || !__any_sync(kWholeWarp, is_special)) return;
+  if (kInt8 || !hides || !__any_sync(kWholeWarp, special_seen != 0)) return;
+  const int lane = static_cast<int>(threadIdx.x) % kWarp, g = lane / 4, t = lane % 4;
 #pragma unroll 1
-  for (int q = 0; q < kGroups; ++q) {
-    PageValues own;
-    load_values<kInt8>(values, call.head_dim, part * kGroups + q, own);
-    float sums[4][4];
-    multiply_special(page, own, sums);
+  for (int tile = 0; tile < kWidth / 8;
+       ++tile) {  // once more, in a page of which some query does not see all
+    const int at = 32 * (tile / 4) + 4 * g + tile % 4, column = part * kWidth + at;
+    uint32_t words[8];
 #pragma unroll
-    for (int n = 0; n < 4; ++n) {
+    for (int i = 0; i < 8; ++i) {
+      const int64_t word = static_cast<int64_t>(8 * t + i) * call.head_dim + column;
+      words[i] = column < call.head_dim ? reinterpret_cast<const uint32_t*>(values)[word] : 0U;
+    }
+    float sums[4], special[4];
+    multiply_special(page, words, sums, special);
 #pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const int row = g + i / 2 * 8;
-        if (row < n_queries && sums[n][i] != 0.0F)
-          sums_of_page[row * kStride + 32 * q + 8 * t + i % 2 * 4 + n] += sums[n][i];
-      }
+    for (int i = 0; i < 4; ++i) {
+      const int row = g + i / 2 * 8, to = 32 * (tile / 4) + 8 * t + i % 2 * 4 + tile % 4;
+      if (row < n_queries) sums_of_page[row * (kWidth + 4) + to] = sums[i] + special[i];
     }
   }
 }
@@ -148,9 +161,14 @@ __global__ __launch_bounds__(kThreads, kDims > 128 ? 1 : 2) void attend_narrow(c
   NANOCHAT_LAUNCH_SHARED(uint4, fragments);
   const PlannedPiece piece = reinterpret_cast<const PlannedPiece*>(call.tables + call.pieces_at)[blockIdx.x];
   if (piece.tile < 0) return;
-  const PlannedTile planned = reinterpret_cast<const PlannedTile*>(call.tables + call.tiles_at)[piece.tile];
+  __shared__ PlannedTile planned;
+  __shared__ Tile tile;
+  if (threadIdx.x == 0) {
+    planned = reinterpret_cast<const PlannedTile*>(call.tables + call.tiles_at)[piece.tile];
+    tile = tile_of(call, planned);
+  }
+  __syncthreads();
   const auto kv_head = static_cast<int32_t>(blockIdx.y);
-  const Tile tile = tile_of(call, planned);
   const int n_queries = min(tile.n_queries, kMostNarrowQueries);
   const int warp = static_cast<int>(threadIdx.x) / kWarp, lane = static_cast<int>(threadIdx.x) % kWarp;
   const Query queries[2] = {query_of(call, tile, lane / 4, kv_head),

@@ -180,24 +180,40 @@ __device__ __forceinline__ void read_values(const uint4* values, int q, PageValu
     own.pairs[i] = words_of(values[first + i * PageRoom<kDims>::kValuePieces + 8 * q]);
 }
 
-// Once in a blue moon: one copy of the code for all of head_dim.
+// The warp reads all values of the page: seldom, where a page is seen in part.
 template <int kDims>
-__device__ __forceinline__ void add_special(const PageWeights& page, const MergeFactors (&factors)[2],
-                                            const uint4* values, Results<kDims>& results) {
+__device__ __forceinline__ bool has_special(const uint4* values) {
+  uint32_t bits = 0;
+#pragma unroll 4
+  for (int i = static_cast<int>(threadIdx.x) % kWarp; i < PageRoom<kDims>::kPieces; i += kWarp) {
+    bits |= special_bits(words_of(values[i]));
+  }
+  return __any_sync(kWholeWarp, bits != 0);
+}
+
+// One copy of the code for all of head_dim: no model gets here that gives numbers.
+template <int kDims>
+__device__ __forceinline__ void add_special_page(const PageWeights& page, const MergeFactors (&factors)[2],
+                                                 const uint4* values, Results<kDims>& results) {
+  const int lane = static_cast<int>(threadIdx.x) % kWarp, g = lane / 4, t = lane % 4;
 #pragma unroll 1
-  for (int q = 0; q < kDims / 32; ++q) {
-    PageValues own;
-    read_values<kDims>(values, q, own);
-    float sums[4][4];
-    multiply_special(page, own, sums);
+  for (int tile = 0; tile < kDims / 8; ++tile) {
+    uint32_t words[8];
 #pragma unroll
-    for (int to = 0; to < kDims / 32; ++to) {
+    for (int i = 0; i < 8; ++i) {
+      words[i] = reinterpret_cast<const uint32_t*>(values +
+                                                   value_place<kDims>(8 * t + i, tile / 4 * 8 + g))[tile % 4];
+    }
+    float sums[4], special[4];
+    multiply_special(page, words, sums, special);
 #pragma unroll
-      for (int n = 0; n < 4; ++n) {
+    for (int to = 0; to < kDims / 8; ++to) {
+      if (to != tile) continue;
 #pragma unroll
-        for (int i = 0; i < 4; ++i) {
-          if (to == q && sums[n][i] != 0.0F) results.sums[to][n][i] += sums[n][i] * factors[i / 2].of_new;
-        }
+      for (int i = 0; i < 4; ++i) {
+        float& result = results.sums[to / 4][to % 4][i];
+        result = merged(result, sums[i], factors[i / 2]);
+        if (special[i] != 0.0F) result += special[i] * factors[i / 2].of_new;
       }
     }
   }
@@ -208,12 +224,13 @@ __device__ __forceinline__ void add_page(const PageWeights& page, bool hides, co
                                          Results<kDims>& results) {
   const MergeFactors factors[2] = {merge(results.state[0], page.state[0]),
                                    merge(results.state[1], page.state[1])};
-  bool is_special = false;
+  if (!kInt8 && hides && has_special<kDims>(values)) {
+    return add_special_page(page, factors, values, results);
+  }
 #pragma unroll
   for (int q = 0; q < kDims / 32; ++q) {
     PageValues own;
     read_values<kDims>(values, q, own);
-    if (!kInt8 && hides) is_special = take_out_special(own) || is_special;
     float sums[4][4];
     multiply_values(page.weights, own, sums);
 #pragma unroll
@@ -224,7 +241,6 @@ __device__ __forceinline__ void add_page(const PageWeights& page, bool hides, co
       }
     }
   }
-  if (!kInt8 && hides && __any_sync(kWholeWarp, is_special)) add_special(page, factors, values, results);
 }
 
 // The end of a chunk. y has the state of the chunks before, if there were any, and gets that of all or, after
@@ -232,12 +248,15 @@ __device__ __forceinline__ void add_page(const PageWeights& page, bool hides, co
 template <int kDims>
 __device__ __forceinline__ void end_chunk(const AttentionCall& call, const Tile& tile,
                                           const Query (&queries)[2], int index, bool is_first, bool is_last,
-                                          SoftmaxState (&total)[2], Results<kDims>& chunk) {
+                                          SoftmaxState* totals, Results<kDims>& chunk) {
   const int t = static_cast<int>(threadIdx.x) % 4;
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
-    const MergeFactors factors = merge(total[r], chunk.state[r]);
-    const float last = is_last ? __frcp_rn(total[r].sum) : 1.0F;
+    SoftmaxState total = totals[index + 8 * r];
+    const MergeFactors factors = merge(total, chunk.state[r]);
+    __syncwarp();  // four lanes have read it
+    if (t == 0) totals[index + 8 * r] = total;
+    const float last = is_last ? __frcp_rn(total.sum) : 1.0F;
     if (index + 8 * r >= tile.n_queries) continue;
     float* const y = result_of(call, tile, queries[r]);
 #pragma unroll
@@ -272,7 +291,7 @@ struct WideRoom {
   static constexpr int kQueriesAt = kScalesAt + (kInt8 ? 64 : 0);
   static constexpr int kEnd = kQueriesAt + (QueryFragments<kDims>::kShared ? 4 * kWarp * kDims / 16 : 0);
   static constexpr size_t kBytes = static_cast<size_t>(kEnd) * 16;
-  static_assert(kBytes <= 99 * 1024, "what every GPU has");
+  static_assert(kBytes + 1024 <= 99 * 1024, "what every GPU has, less what the kernel takes besides");
 };
 
 // Where the pages of one head come from and go to.
@@ -281,7 +300,7 @@ struct PageCopies {
   using Room = WideRoom<kDims, kInt8>;
   const AttentionCall& call;
   const Tile& tile;
-  SeenBlocks seen;
+  const SeenBlocks& seen;
   int32_t kv_head;
   uint4* shared;
 
@@ -334,12 +353,19 @@ __global__ __launch_bounds__(kThreads, kDims == 64 ? 3 : 2) void attend_wide(con
   let_next_kernel_start();
   NANOCHAT_LAUNCH_SHARED(uint4, shared);
   const auto kv_head = static_cast<int32_t>(blockIdx.y);
-  const Tile tile =
-      tile_of(call, reinterpret_cast<const PlannedTile*>(call.tables + call.tiles_at)[blockIdx.x]);
+  // What is needed now and then: the multiplications need the registers.
+  __shared__ Tile tile;
+  __shared__ SeenBlocks seen;
+  __shared__ SoftmaxState totals[kQueries];  // of the chunks before
+  if (threadIdx.x == 0) {
+    tile = tile_of(call, reinterpret_cast<const PlannedTile*>(call.tables + call.tiles_at)[blockIdx.x]);
+    seen = seen_by_tile(call, tile, kQueries, kPageKeys);
+  }
+  if (threadIdx.x < kQueries) totals[threadIdx.x] = empty_state();
+  __syncthreads();
   const int index = static_cast<int>(threadIdx.x) / kWarp * 16 + static_cast<int>(threadIdx.x) % kWarp / 4;
   const Query queries[2] = {query_of(call, tile, index, kv_head), query_of(call, tile, index + 8, kv_head)};
-  const PageCopies<kDims, kInt8> copies{call, tile, seen_by_tile(call, tile, kQueries, kPageKeys), kv_head,
-                                        shared};
+  const PageCopies<kDims, kInt8> copies{call, tile, seen, kv_head, shared};
   copies.fetch_keys(0);
   copies.fetch_values(0);
   QueryFragments<kDims> fragments;
@@ -347,11 +373,9 @@ __global__ __launch_bounds__(kThreads, kDims == 64 ? 3 : 2) void attend_wide(con
   fragments.load(call, rows, shared + Room::kQueriesAt);
   Results<kDims> chunk;
   chunk.clear();
-  SoftmaxState total[2] = {empty_state(), empty_state()};
   bool is_first = true;
-  const int32_t n_pages = copies.seen.count();
-  for (int32_t slot = 0; slot < n_pages; ++slot) {
-    const int32_t block = copies.seen.at(slot);
+  for (int32_t slot = 0; slot < seen.count(); ++slot) {
+    const int32_t block = seen.at(slot);
     const bool hides = hides_keys(call, tile, kQueries, block);
     wait_copies<kAhead ? 0 : 1>();
     __syncthreads();  // all have the page's keys; and are done with the page before
@@ -384,9 +408,9 @@ __global__ __launch_bounds__(kThreads, kDims == 64 ? 3 : 2) void attend_wide(con
       __syncthreads();  // the values are used up
       copies.fetch_values(slot + 1);
     }
-    const bool is_last = slot + 1 == n_pages;
-    if (is_last || copies.seen.at(slot + 1) / kPagesOfChunk != block / kPagesOfChunk) {
-      end_chunk<kDims>(call, tile, queries, index, is_first, is_last, total, chunk);
+    const bool is_last = slot + 1 == seen.count();
+    if (is_last || seen.at(slot + 1) / kPagesOfChunk != block / kPagesOfChunk) {
+      end_chunk<kDims>(call, tile, queries, index, is_first, is_last, totals, chunk);
       is_first = false;
     }
   }

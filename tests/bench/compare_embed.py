@@ -44,13 +44,14 @@ class EmbedOptions(ctypes.Structure):
 
 
 class Nanochat:
-    def __init__(self, library, threads):
+    def __init__(self, library, threads, device=None):
         self.lib = ctypes.CDLL(library)
         for name in ("nanochat_error_message", "nanochat_runtime_isa", "nanochat_version_string"):
             getattr(self.lib, name).restype = ctypes.c_char_p
         self.lib.nanochat_embeddings_values.restype = ctypes.POINTER(ctypes.c_float)
         self.lib.nanochat_embeddings_width.restype = ctypes.c_size_t
-        options = RuntimeOptions(struct_size=ctypes.sizeof(RuntimeOptions), n_threads=threads)
+        options = RuntimeOptions(struct_size=ctypes.sizeof(RuntimeOptions), n_threads=threads,
+                                 device=device.encode() if device else None)
         self.runtime = self.make("nanochat_runtime_create", ctypes.byref(options))
 
     def make(self, function, *arguments):

@@ -86,35 +86,6 @@ TEST_P(Attention, ARowHasTheSameBitsFedInOnePieceInChunksOrAlone) {
 }
 
 // Far enough for keys to be cut into parts.
-TEST_P(Attention, ARowAfterManyKeysHasTheSameBitsInAPromptAndAloneAndAgreesWithTheOracle) {
-  for (const DType dtype : kPageTypes) {
-    for (const AttentionShape& shape : {shape_of(4, 1, 64, -1), shape_of(2, 2, 32, 700)}) {
-      const int64_t length = 1300, first = 1280;
-      Sequence s(in_pages_of(dtype, shape), length, 15), singly(in_pages_of(dtype, shape), length, 15);
-      for (Sequence* one : {&s, &singly}) {
-        for (float& q : one->q) q = rounded_to(DType::bf16, q);
-        append(device(), *one, 0, first);
-      }
-      const std::vector<float> y = feed(device(), {{&s, first, length - first}});
-      const Sequence stored = as_stored(s);
-      for (const int64_t position : {first, first + 7, length - 1}) {
-        append(device(), singly, first, position);
-        const std::vector<float> alone = feed(device(), {{&singly, position, 1}});
-        const float* among = y.data() + (position - first) * s.q_width();
-        EXPECT_TRUE(same_bits(alone.data(), among, s.q_width())) << dtype_name(dtype) << ' ' << position;
-        for (int64_t head = 0; head < shape.n_head; ++head) {
-          const std::vector<double> expected = oracle_row(stored, position, head, position + 1);
-          for (int64_t i = 0; i < shape.head_dim; ++i) {
-            ASSERT_NEAR(alone[static_cast<size_t>(head * shape.head_dim + i)],
-                        expected[static_cast<size_t>(i)], dtype == DType::f32 ? 2e-5 : 0x1p-8 + 1e-4)
-                << dtype_name(dtype) << ' ' << position;
-          }
-        }
-      }
-    }
-  }
-}
-
 TEST_P(Attention, ARowHasTheSameBitsInABatchOfSequencesAtOtherPositions) {
   for (const AttentionShape& shape : shapes_of_every_type()) {
     Sequence a(shape, 130, 21), b(shape, 70, 31), c(shape, 9, 41);
@@ -151,6 +122,66 @@ TEST_P(AttentionOnThreads, EveryNumberOfThreadsGivesTheSameBits) {
         if (first.empty()) first = y;
         EXPECT_TRUE(same_bits(y.data(), first.data(), static_cast<int64_t>(y.size())))
             << n_threads << " threads " << dtype_name(dtype) << " head_dim " << shape.head_dim;
+      }
+    }
+  }
+}
+
+// Many keys may be cut into pieces for few queries, and not for many.
+TEST_P(Attention, ARowAfterManyKeysHasTheSameBitsAmongManyAmongFewAndAloneAndAgreesWithTheOracle) {
+  const int64_t length = 1300, first = 1180;
+  for (const DType dtype : kPageTypes) {
+    for (const AttentionShape& shape :
+         {shape_of(4, 1, 64, -1), shape_of(8, 1, 128, -1), shape_of(3, 1, 40, 600), shape_of(1, 1, 160, -1),
+          shape_of(2, 1, 34, -1)}) {
+      Sequence s(in_pages_of(dtype, shape), length, 15);
+      for (float& q : s.q) q = rounded_to(DType::bf16, q);
+      append(device(), s, 0, length);
+      const std::vector<float> y = feed(device(), {{&s, first, length - first}}, Pages::have);
+      const Sequence stored = as_stored(s);
+      for (const Part& part : {Part{&s, first, 1}, Part{&s, 1210, 7}, Part{&s, length - 1, 1}}) {
+        const std::vector<float> few = feed(device(), {part}, Pages::have);
+        const float* among = y.data() + (part.position - first) * s.q_width();
+        EXPECT_TRUE(same_bits(few.data(), among, part.n_rows * s.q_width()))
+            << dtype_name(dtype) << " head_dim " << shape.head_dim << " position " << part.position;
+        for (int64_t head = 0; head < shape.n_head; ++head) {
+          const std::vector<double> expected = oracle_row(stored, part.position, head, part.position + 1);
+          for (int64_t i = 0; i < shape.head_dim; ++i) {
+            ASSERT_NEAR(few[static_cast<size_t>(head * shape.head_dim + i)], expected[static_cast<size_t>(i)],
+                        dtype == DType::f32 ? 2e-5 : 0x1p-8 + 1e-4)
+                << dtype_name(dtype) << " head_dim " << shape.head_dim << " position " << part.position;
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_P(Attention, AnInfiniteValueReachesTheRowsThatSeeItAlone) {
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    for (const int64_t bad : {70, 71}) {
+      for (const float value : {INFINITY, -INFINITY, NAN}) {
+        Sequence clean(in_pages_of(dtype, shape_of(2, 1, 64, 20)), 130, 61);
+        Sequence broken = clean;
+        broken.v[static_cast<size_t>(bad * 64 + 37)] = value;
+        const std::vector<float> expected = feed(device(), {{&clean, 0, 130}});
+        const std::vector<float> y = feed(device(), {{&broken, 0, 130}});
+        const std::vector<float> few = feed(device(), {{&broken, 86, 8}}, Pages::have);
+        for (size_t i = 0; i < few.size(); ++i) {
+          const float among = y[86 * 128 + i];
+          ASSERT_TRUE(std::isnan(among) ? std::isnan(few[i]) : few[i] == among) << i;
+        }
+        for (int64_t row = 0; row < 130; ++row) {
+          for (int64_t column = 0; column < 128; ++column) {
+            const auto at = static_cast<size_t>(row * 128 + column);
+            if (column % 64 != 37 || !sees(clean.shape, row, bad)) {
+              ASSERT_TRUE(same_bits(&y[at], &expected[at], 1)) << row << " " << column;
+            } else {
+              ASSERT_FALSE(std::isfinite(y[at])) << row;
+              ASSERT_TRUE(std::isnan(y[at]) || y[at] == value) << row;
+            }
+          }
+        }
       }
     }
   }
