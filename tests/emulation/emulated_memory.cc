@@ -1,5 +1,6 @@
 #include "emulated_memory.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <iterator>
@@ -21,7 +22,8 @@ namespace {
 constexpr size_t kPage = 4096;
 constexpr size_t kAlignment = 256;                // of cudaMalloc
 constexpr size_t kMostFilled = size_t{64} << 20;  // more would take long and fill the host's memory
-constexpr int kUnwritten = 0xff;                  // NaN in every format, and no valid index
+constexpr size_t kOpenedAtOnce = size_t{1} << 20;
+constexpr int kUnwritten = 0xff;  // NaN in every format, and no valid index
 
 size_t round_up_to(size_t bytes, size_t step) { return (bytes + step - 1) / step * step; }
 
@@ -29,7 +31,11 @@ struct Allocation {
   MemoryRange range;
   std::byte* mapping;
   size_t open_bytes;  // of the mapping; then the guard
-  bool is_open = false;
+};
+
+struct Piece {
+  std::byte* begin;
+  size_t bytes;
 };
 
 struct Pinned {
@@ -40,20 +46,20 @@ struct Pinned {
 struct Memories {
   std::map<const std::byte*, Allocation> device;
   std::map<const std::byte*, Pinned> pinned;
-  int n_open = 0;                        // OpenMemory that live
-  std::vector<const std::byte*> opened;  // what was touched meanwhile, by where it begins
+  int n_open = 0;             // OpenMemory that live
+  std::vector<Piece> opened;  // what was touched meanwhile
 };
 Memories& memories() {
   static Memories& all = *new Memories;
   return all;
 }
 
-void set_open(Allocation& allocation, bool is_open) {
-  mprotect(allocation.mapping, allocation.open_bytes, is_open ? PROT_READ | PROT_WRITE : PROT_NONE);
-  allocation.is_open = is_open;
-}
+void protect(const Piece& piece, int access) { mprotect(piece.begin, piece.bytes, access); }
 
 void release(const Allocation& allocation) {
+  std::erase_if(memories().opened, [&](const Piece& piece) {
+    return piece.begin >= allocation.mapping && piece.begin < allocation.mapping + allocation.open_bytes;
+  });
   unpoison(allocation.mapping, allocation.open_bytes);
   munmap(allocation.mapping, allocation.open_bytes + kPage);
 }
@@ -81,8 +87,8 @@ cudaError_t allocate_device(void** pointer, size_t bytes, int device) {
   if (bytes <= kMostFilled) std::memset(begin, kUnwritten, bytes);
   poison(first, static_cast<size_t>(begin - first));
   poison(begin + bytes, payload - bytes);
-  Allocation allocation{{begin, bytes, device}, first, open_bytes};
-  set_open(allocation, false);
+  const Allocation allocation{{begin, bytes, device}, first, open_bytes};
+  protect({first, open_bytes}, PROT_NONE);
   memories().device.emplace(begin, allocation);
   *pointer = begin;
   return cudaSuccess;
@@ -173,16 +179,22 @@ struct sigaction handler_before;
 stack_t signal_stack_before;
 sigset_t blocked_before;
 
-// Work that runs touches an allocation for the first time: only then is it opened, because to open all of
-// them for every piece of work takes longer than the work.
+// Work that runs touches a piece of an allocation for the first time: only then is it opened, because to open
+// all memory for every piece of work takes longer than the work.
 bool open_touched(const void* address) {
   const auto* const place = static_cast<const std::byte*>(address);
   const auto found = last_not_after(memories().device, place);
   if (found == memories().device.end()) return false;
-  Allocation& allocation = found->second;
-  if (allocation.is_open || place >= allocation.mapping + allocation.open_bytes) return false;
-  set_open(allocation, true);
-  memories().opened.push_back(found->first);
+  const Allocation& allocation = found->second;
+  const auto offset = static_cast<size_t>(place - allocation.mapping);
+  if (offset >= allocation.open_bytes) return false;
+  const size_t first = offset / kOpenedAtOnce * kOpenedAtOnce;
+  const Piece piece{allocation.mapping + first, std::min(kOpenedAtOnce, allocation.open_bytes - first)};
+  for (const Piece& opened : memories().opened) {
+    if (opened.begin == piece.begin) return false;
+  }
+  protect(piece, PROT_READ | PROT_WRITE);
+  memories().opened.push_back(piece);
   return true;
 }
 
@@ -235,10 +247,7 @@ OpenMemory::OpenMemory() {
 OpenMemory::~OpenMemory() {
   if (--memories().n_open > 0) return;
   stop_watching_faults();
-  for (const std::byte* begin : memories().opened) {
-    const auto found = memories().device.find(begin);
-    if (found != memories().device.end()) set_open(found->second, false);
-  }
+  for (const Piece& piece : memories().opened) protect(piece, PROT_NONE);
   memories().opened.clear();
 }
 

@@ -93,7 +93,7 @@ TEST_P(WarmStartFails, WithAnyBitFlipped103) {
     if (has_weights(spec.kind)) ids.push_back(spec.id);
   }
   uint64_t state = 7;
-  for (int64_t i = 0; i < size(100, 3); ++i) {
+  for (int64_t i = 0; i < size(100, 20); ++i) {
     state = state * 6364136223846793005u + 1442695040888963407u;
     const std::string& id = ids[static_cast<size_t>(i) % ids.size()];
     const std::string path = fleet.weights(id);
@@ -176,7 +176,7 @@ TEST_P(WarmStartFails, WithoutHeadroom105) {
 }
 
 TEST_P(WarmStartFails, WhenItIsCancelledAtAnyPoint) {
-  for (int64_t stop_at = 0; stop_at < 1000; stop_at += size(1, 60)) {
+  for (int64_t stop_at = 0; stop_at < 1000; stop_at += size(1, 9)) {
     int64_t n_seen = 0;
     const uint64_t used = device_->memory().stats().used_bytes;
     const auto fleet = open_fleet(testing::sample_fleet() + "/manifest.json", device_);

@@ -96,7 +96,7 @@ TEST_P(LinearInt8, IsTheExactIntegerSumForOddSizes) {
   for (const int64_t n : sizes({1, 63, 64, 65, 130}, {1, 63, 130})) {
     for (const int64_t k : sizes({1, 2, 3, 4, 5, 17, 64, 67, 128, 255, 256, 257, 300, 512, 777},
                                  {1, 3, 17, 64, 255, 257, 512})) {
-      for (const int64_t m : sizes({1, 2, 5, 7}, {1, 5})) expect_exact(device(), make_problem(n, k, m));
+      for (const int64_t m : {1, 2, 5, 7}) expect_exact(device(), make_problem(n, k, m));
     }
   }
 }

@@ -37,8 +37,6 @@ class FleetHealth : public DeviceTest {
   SmallFleet files_;
 };
 NANOCHAT_ON_EVERY_KIND_OF_DEVICE(FleetHealth);
-class FleetHealthOnTheHost : public FleetHealth {};
-INSTANTIATE_TEST_SUITE_P(Cpu, FleetHealthOnTheHost, ::testing::Values(std::string()), DeviceTestName());
 
 TEST_P(FleetHealth, IsNotInitializedBeforeTheStart) {
   const HealthReport report = check_quick(*open());
@@ -212,9 +210,9 @@ TEST_P(FleetHealth, IsDegradedWhenAWarmComponentFailsItsTestAndHealthyAgainAfter
   }
 }
 
-TEST_P(FleetHealthOnTheHost, IsDegradedAndNotGoneWhenThereIsNoMemoryForTheTests) {
+TEST_P(FleetHealth, IsDegradedAndNotGoneWhenThereIsNoMemoryForTheTests) {
   constexpr uint64_t kBudget = uint64_t{1} << 30;
-  device_ = make_device("", 2, kBudget);
+  device_ = make_device(GetParam(), 2, kBudget);
   const auto fleet = warm();
   Memory& memory = device_->memory();
   memory.reclaim();
@@ -248,7 +246,7 @@ TEST_P(FleetHealth, IsQuickWhileOthersHoldTheLocksOfTheMemory) {
   EXPECT_EQ(check_quick(*fleet).health, Health::healthy);
 }
 
-TEST_P(FleetHealthOnTheHost, CanBeAskedByManyThreadsFromTheOpeningToTheEnd) {
+TEST_P(FleetHealth, CanBeAskedByManyThreadsFromTheOpeningToTheEnd) {
   const auto fleet = open();
   std::atomic<bool> is_over{false};
   std::atomic<int64_t> n_wrong{0}, n_looks{0};
