@@ -6,6 +6,8 @@
 // nothing in its bits, but for those two kinds: see attention_kernels.h.
 //
 // Floor of the merge: the pieces' bytes, 2 to 8 % of those of the keys and values that made them.
+#include <optional>
+
 #include <hardware/ptx.h>
 
 #include "attention_kernels.h"
@@ -105,9 +107,9 @@ void attend_narrowly(CudaDevice& device, AttentionCall call, const AttentionPlan
   call.tiles_at = plan.narrow_at;
   for (const NarrowPass& pass : plan.passes) {
     const int64_t floats = call.n_kv_head * piece_floats(call.most_queries, call.head_dim);
-    const Scratch pieces(device, pass.merges ? static_cast<size_t>(pass.n_pieces * floats) * 4 : 0,
-                         "attention");
-    call.pieces = pass.merges ? pieces.as<float>() : nullptr;
+    std::optional<Scratch> pieces;
+    if (pass.merges) pieces.emplace(device, static_cast<size_t>(pass.n_pieces * floats) * 4, "attention");
+    call.pieces = pass.merges ? pieces->as<float>() : nullptr;
     call.pieces_at = plan.pieces_at + pass.first_piece * static_cast<int64_t>(sizeof(PlannedPiece));
     if (way == Way::fragments) {
       launch_narrow(device, call, dtype, pass.n_pieces);

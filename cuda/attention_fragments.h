@@ -171,8 +171,9 @@ __device__ __forceinline__ void multiply_values(const uint32_t (&weights)[4][4],
   }
 }
 
-// --- values that are not finite, in a page of which some query does not see all: 0 times them is not 0
-// ------- There they are taken out, and what they do to the queries that see them is added at the end.
+// --- values that are not finite ---
+// In a page of which some query does not see all, they must not reach it: 0 times them is not 0. There they
+// are taken out, and what they do to the queries that see them is added at the end.
 __device__ __forceinline__ bool half_is_finite(uint32_t half) { return (half & 0x7f80U) != 0x7f80U; }
 __device__ __forceinline__ uint32_t finite_half(uint32_t half) { return half_is_finite(half) ? half : 0U; }
 

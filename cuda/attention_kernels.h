@@ -3,7 +3,7 @@
 // Scores are in the logarithm to base 2: score * scale * log2(e) + bias * log2(e). One query's result is put
 // together from states (largest score, sum of weights, weighted sum of values): that of each page is made
 // from nothing, those of a chunk of 8 pages are merged in ascending order, then those of the chunks, all by
-// the formula of merge_factors(). Pages without keys that the query sees have the empty state, and merging it
+// the formula of merge(). Pages without keys that the query sees have the empty state, and merging it
 // changes no bit, so that it does not matter which of them a kernel visits.
 #pragma once
 
@@ -42,7 +42,8 @@ struct AttentionCall {
   int32_t y_is_aligned;  // for 16 bytes at a time
 };
 
-// Kernels of each kind, in the device's stream. Wide: dtype bf16, i8 or f32; fitting head_dim only.
+// Kernels of each kind, in the device's stream. Wide and narrow ones take the head_dim that attention()
+// allows.
 void launch_wide(CudaDevice& device, const AttentionCall& call, DType dtype, int64_t n_tiles);
 void launch_wide_f32(CudaDevice& device, const AttentionCall& call, int64_t n_tiles);
 void launch_narrow(CudaDevice& device, const AttentionCall& call, DType dtype, int64_t n_pieces);
@@ -54,8 +55,7 @@ inline __host__ __device__ int64_t piece_floats(int32_t most_queries, int32_t he
   return static_cast<int64_t>(most_queries) * (head_dim + 2);
 }
 
-// --- of a page, a chunk or all keys
-// --------------------------------------------------------------------------
+// --- of a page, a chunk or all keys ---
 struct SoftmaxState {
   float largest, sum;  // -infinity and 0: of no keys
 };
@@ -81,8 +81,7 @@ __device__ __forceinline__ MergeFactors merge(SoftmaxState& state, const Softmax
   return factors;
 }
 
-// --- one tile's view of its sequence
-// -------------------------------------------------------------------------
+// --- one tile's view of its sequence ---
 __device__ __forceinline__ Sight sight_of_call(const AttentionCall& call) {
   return {call.window_left, call.window_right, call.global_keys};
 }
@@ -178,7 +177,8 @@ __device__ __forceinline__ void store_4(float* to, const float (&values)[4], int
 
 // The end of a piece, by all threads of a block: merges the states of its pages for `width` of head_dim from
 // `first` on. states: [8 pages][state_stride]; sums: [8 pages][n_queries][sum_stride], read where a state is
-// not empty. The result goes to y if the tile has no other piece.
+// not empty. If the tile has no other piece the result goes right to y: merged with the empty state, as
+// merge_pieces() begins, it would have the same bits.
 __device__ __forceinline__ void merge_pages(const AttentionCall& call, const Tile& tile,
                                             const PlannedTile& planned, const PlannedPiece& piece,
                                             int n_queries, int first, int width, int sum_stride,

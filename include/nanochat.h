@@ -229,6 +229,15 @@ enum nanochat_pressure_values {
   NANOCHAT_PRESSURE_CRITICAL = 4  /* 95 % */
 };
 
+/* The order of operations of a sum. */
+enum nanochat_arithmetic_values {
+  NANOCHAT_ARITHMETIC_DEFAULT = 0,      /* reproducible */
+  NANOCHAT_ARITHMETIC_REPRODUCIBLE = 1, /* one for each output: the same bits alone, in a batch, in chunks of any size */
+  NANOCHAT_ARITHMETIC_FAST = 2          /* on a GPU, products of 64 rows and more (prompts, batches of encoders) as cuBLASLt
+                                           likes them: often faster, still within rounding, not always the same bits.
+                                           Decoding stays reproducible. The CPU has one order alone */
+};
+
 /* One line without a line break; a NUL byte follows it. Called one at a time, from any thread. */
 typedef void (*nanochat_log_callback)(int32_t level, const char *line, size_t size, void *user_data);
 /* All large buffers of a runtime. `alignment` is a power of two. NULL: no memory. Called from any thread at once. */
@@ -256,10 +265,12 @@ typedef struct nanochat_runtime_options {
   void *pressure_user_data;
   int32_t log_level;      /* enum nanochat_log_level_values */
   int32_t tracking_level; /* enum nanochat_tracking_values */
+  int32_t arithmetic;     /* enum nanochat_arithmetic_values */
+  int32_t reserved;
 } nanochat_runtime_options;
 
 #define NANOCHAT_RUNTIME_OPTIONS_INIT \
-  { sizeof(nanochat_runtime_options), NULL, 0, 0, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0 }
+  { sizeof(nanochat_runtime_options), NULL, 0, 0, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, 0, 0 }
 
 /* Fills an options struct with defaults for a caller that cannot use the macro: zeroes `size` bytes and sets
  * struct_size. Does nothing if `options` is NULL or `size` is below sizeof(size_t). Thread-safe. Since 0.1. */

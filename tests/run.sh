@@ -2,7 +2,8 @@
 # Builds and tests everything.
 #
 #   bash tests/run.sh            release build and its tests, the same with AddressSanitizer and UBSan, then the
-#                                NEON kernels in an emulator of aarch64
+#                                NEON kernels in an emulator of aarch64; where the CUDA Toolkit is installed, the CUDA
+#                                module is compiled and linked too (its tests run in an emulator of CUDA, in every preset)
 #   bash tests/run.sh PRESET...  these presets only: release, asan, tsan, dev, aarch64 (all that runs in the emulator)
 #   NANOCHAT_QUICK=1             the release build only
 set -euo pipefail
@@ -48,18 +49,34 @@ run_neon_kernels() {
   echo "NEON kernels: tested in $((SECONDS - began)) s"
 }
 
+# For the architecture with most of its own code; a release is built for all of cuda/CMakeLists.txt.
+build_cuda_module() {
+  local began=$SECONDS
+  cmake --preset cuda -DCMAKE_CUDA_ARCHITECTURES=90-real -DNANOCHAT_TESTS=OFF -DNANOCHAT_CLI=OFF
+  cmake --build --preset cuda -j "$jobs" --target nanochat_cuda
+  ldd -r build/cuda/libnanochat_cuda.so | grep "undefined symbol" && return 1
+  echo "CUDA module: built in $((SECONDS - began)) s"
+}
+
 presets=("$@")
-with_neon=0
+with_others=0
 if [ ${#presets[@]} -eq 0 ]; then
   presets=(release)
-  [ "${NANOCHAT_QUICK:-0}" = 1 ] || { presets+=(asan); with_neon=1; }
+  [ "${NANOCHAT_QUICK:-0}" = 1 ] || { presets+=(asan); with_others=1; }
 fi
 for preset in "${presets[@]}"; do
   [ "$preset" != aarch64 ] || prepare_aarch64
   run_preset "$preset"
 done
 passed=${presets[*]}
-if [ "$with_neon" = 1 ]; then
+if [ "$with_others" = 1 ]; then
+  PATH=$PATH:/usr/local/cuda/bin
+  if command -v nvcc > /dev/null; then
+    build_cuda_module
+    passed+=", CUDA module compiled"
+  else
+    passed+="; NOT COMPILED for want of the CUDA Toolkit: CUDA module"
+  fi
   if prepare_aarch64; then
     run_neon_kernels
     passed+=", NEON kernels"

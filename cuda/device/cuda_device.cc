@@ -115,7 +115,11 @@ CudaDevice::~CudaDevice() {
   cudaGetLastError();
 }
 
-void CudaDevice::use_fast_products() { fast_products_ = make_fast_products(*this); }
+void CudaDevice::use_fast_products() {
+  fast_products_ = make_fast_products(*this);
+  if (fast_products_ != nullptr) return;
+  log().write(LogLevel::warning, "{}: cuBLASLt cannot be opened: products stay the reproducible ones", name_);
+}
 
 FastProducts* CudaDevice::fast_products() const {
   const bool is_recording = recording_of_thread != nullptr && recording_of_thread->is_open();

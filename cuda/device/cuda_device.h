@@ -65,6 +65,7 @@ class CudaDevice final : public Device {
   void copy(void* target, const void* source, size_t bytes) override;
   void synchronize() override;
   void run_recorded(uint64_t key, const std::function<void()>& body) override;
+  void use_fast_products() override;  // cuBLASLt's, of many rows; a warning where it is not installed
   bool is_host() const override { return false; }
   DeviceFacts facts() const override;
   bool is_resident(const void* pointer, size_t n_bytes) const noexcept override;
@@ -85,9 +86,6 @@ class CudaDevice final : public Device {
     return static_cast<const T*>(stage_bytes(values.data(), values.size_bytes()));
   }
 
-  // From now on products of many rows may be a library's, so that a row may have other bits among other rows.
-  // Before the device is used.
-  void use_fast_products();
   bool is_reproducible() const { return fast_products_ == nullptr; }
   // nullptr: the library is not wanted, not there, or this thread is recording.
   FastProducts* fast_products() const;

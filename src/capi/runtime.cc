@@ -69,6 +69,8 @@ std::shared_ptr<const RuntimeCore> make_core(const nanochat_runtime_options& opt
   core->log = make_log(options);
   const MemoryOptions memory{options.memory_budget_bytes, make_tracker_options(options)};
   core->threads = make_threads(options);
+  require_enum(options.arithmetic, NANOCHAT_ARITHMETIC_FAST, "nanochat_runtime_options.arithmetic");
+  require_zero(options.reserved, "nanochat_runtime_options.reserved");
   const std::string device = options.device == nullptr ? default_device(*core->log) : options.device;
   if (device == "cpu") {
     const char* isa = std::getenv("NANOCHAT_CPU");
@@ -81,6 +83,7 @@ std::shared_ptr<const RuntimeCore> make_core(const nanochat_runtime_options& opt
         .subject("nanochat_runtime_options.device")
         .say("device is '{}', expected 'cpu', 'cuda' or 'cuda:N'", device);
   }
+  if (options.arithmetic == NANOCHAT_ARITHMETIC_FAST) core->device->use_fast_products();
   return core;
 }
 

@@ -47,6 +47,8 @@ void add_machine_options(CLI::App& command, ModelChoice& choice) {
                   "cpu, cuda or cuda:N; if not given, the first GPU where this build has CUDA and finds one, "
                   "else cpu")
       ->type_name("NAME");
+  command.add_flag("--fast", choice.fast,
+                   "On a GPU, prompts and batches in the fastest order, not always the same bits");
 }
 
 CLI::Option* add_model_options(CLI::App& command, ModelChoice& choice, Tokenized tokenized) {
@@ -112,6 +114,7 @@ Runtime open_runtime(const ModelChoice& choice) {
   options.log = log_to_stderr;
   if (choice.verbose) options.log_level = NANOCHAT_LOG_INFO;
   if (!choice.device.empty()) options.device = choice.device.c_str();
+  if (choice.fast) options.arithmetic = NANOCHAT_ARITHMETIC_FAST;
   nanochat_runtime* runtime = nullptr;
   nanochat_error* error = nullptr;
   const nanochat_status status = nanochat_runtime_create(&options, &runtime, &error);

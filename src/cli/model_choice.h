@@ -17,6 +17,7 @@ struct ModelChoice {
   std::string dtype;      // empty: as stored
   std::string kv_dtype;   // empty: f32
   std::string device;     // empty: the build's default
+  bool fast = false;      // products in whatever order is fastest
   int32_t threads = 0;    // 0: one per core
   bool verbose = false;   // the library's log, not only its warnings
   bool no_progress = false;
@@ -28,9 +29,9 @@ enum class Tokenized { yes, no };
 
 // --threads
 void add_thread_option(CLI::App& command, ModelChoice& choice);
-// --threads, --device
+// --threads, --device, --fast
 void add_machine_options(CLI::App& command, ModelChoice& choice);
-// --model, --dtype, --threads, --device, --no-progress and, if tokenized, --tokenizer. --model is not
+// --model, --dtype, --threads, --device, --fast, --no-progress and, if tokenized, --tokenizer. --model is not
 // required here.
 CLI::Option* add_model_options(CLI::App& command, ModelChoice& choice, Tokenized tokenized);
 

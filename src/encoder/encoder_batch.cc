@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "tensor/synchronized_scope.h"
+#include "tensor/pass_scope.h"
 
 namespace nanochat {
 
@@ -116,8 +116,7 @@ void run_texts(const Encoder& encoder, std::span<const TextInput> texts, int64_t
     memory.make_room(tower_sizes(tower, rows));
   }
   memory.allocate();
-  const SynchronizedScope scope(encoder.device());
-  const ThreadPool::Burst burst(encoder.device().threads());
+  const PassScope scope(encoder.device());
   uint64_t n_done = 0;
   for (const PassRange& range : passes) {
     const auto own = texts.subspan(range.first, range.end - range.first);

@@ -6,7 +6,7 @@
 #include "encoder/encoder_batch.h"
 #include "encoder/encoder_forward.h"
 #include "encoder/encoder_head.h"
-#include "tensor/synchronized_scope.h"
+#include "tensor/pass_scope.h"
 
 namespace nanochat {
 
@@ -56,8 +56,7 @@ void encode_images(const Encoder& encoder, std::span<const std::span<const float
   for (const PassRange& pass : passes) memory.make_room(tower_sizes(tower, rows_of(pass)));
   memory.allocate();
   Device& device = encoder.device();
-  const SynchronizedScope scope(device);
-  const ThreadPool::Burst burst(device.threads());
+  const PassScope scope(device);
   uint64_t n_done = 0;
   for (const PassRange& range : passes) {
     const std::vector<InputRows> rows = rows_of(range);

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "encoder/fuse_moe_weights.h"
+#include "tensor/pass_scope.h"
 
 namespace nanochat {
 
@@ -193,7 +194,7 @@ FuseMoeOutput FuseMoe::forward(const FuseMoeInput& input, const Watch& watch) co
   const Block block = device_->memory().allocate(
       PoolKind::working, lay_out_fuse_moe_pass(config_, most_rows, nullptr).n_bytes, "FuseMoE pass");
   const FuseMoeBuffers buffers = lay_out_fuse_moe_pass(config_, most_rows, block.as());
-  const ThreadPool::Burst burst(device_->threads());
+  const PassScope scope(*device_);
   FuseMoeOutput out;
   out.values.resize(static_cast<size_t>(input.n_rows * config_.output_dim));
   out.routing.reserve(static_cast<size_t>(input.n_rows));

@@ -4,7 +4,7 @@
 
 #include "base/error.h"
 #include "model/weight_layout.h"
-#include "tensor/synchronized_scope.h"
+#include "tensor/pass_scope.h"
 
 namespace nanochat {
 
@@ -404,8 +404,7 @@ void run_pass(const Model& model, std::span<const SequenceInput> sequences, floa
         memory.allocate(PoolKind::working,
                         static_cast<uint64_t>(sizes.n_rows * model.config().n_embd) * sizeof(float), "trace");
   }
-  const SynchronizedScope scope(model.device());
-  const ThreadPool::Burst burst(model.device().threads());
+  const PassScope scope(model.device());
   uint64_t n_done = 0;
   int64_t n_delivered = 0;  // rows
   for (const std::vector<Part>& parts : chunks) {

@@ -46,6 +46,10 @@ class Device {
   // what they were, to do it faster when a body asks for the like again; what it does is what body() alone
   // would do.
   virtual void run_recorded(uint64_t /*key*/, const std::function<void()>& body) { body(); }
+  // From now on matrix products may take the fastest order of operations for their shape: the bits of a row
+  // may depend on the rows beside it. Devices that lose nothing by one fixed order keep it. Before the first
+  // kernel.
+  virtual void use_fast_products() {}
   virtual bool is_host() const = 0;  // device pointers can be read by the host
   virtual DeviceFacts facts() const = 0;
 

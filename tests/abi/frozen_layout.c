@@ -436,3 +436,8 @@ OFFSET(nanochat_device_info, capability, 156);
 OFFSET(nanochat_device_info, total_bytes, 160);
 OFFSET(nanochat_device_info, available_bytes, 168);
 AT_LEAST(nanochat_device_info, 176);
+OFFSET(nanochat_runtime_options, arithmetic, 112);
+OFFSET(nanochat_runtime_options, reserved, 116);
+CONSTANT(NANOCHAT_ARITHMETIC_DEFAULT, 0);
+CONSTANT(NANOCHAT_ARITHMETIC_REPRODUCIBLE, 1);
+CONSTANT(NANOCHAT_ARITHMETIC_FAST, 2);

@@ -52,11 +52,13 @@ static void check_status_at(const char *file, int line, const char *call, nanoch
     check_status_at(__FILE__, __LINE__, #call, check_got, (expected), &error);                        \
   } while (0)
 
+/* NANOCHAT_TEST_DEVICE names another device than the default. */
 static inline nanochat_runtime *make_runtime(int32_t n_threads) {
   nanochat_runtime_options options = NANOCHAT_RUNTIME_OPTIONS_INIT;
   nanochat_runtime *runtime = NULL;
   nanochat_error *error = NULL;
   options.n_threads = n_threads;
+  options.device = getenv("NANOCHAT_TEST_DEVICE");
   CHECK_OK(nanochat_runtime_create(&options, &runtime, &error));
   if (runtime == NULL) exit(1);
   return runtime;

@@ -26,6 +26,9 @@ static void test_bad_options_are_refused_by_name(void) {
   CHECK_SAYS(nanochat_runtime_create(&options, &runtime, &error), NANOCHAT_STATUS_INVALID_ARGUMENT, "tracking_level",
              "6");
   FRESH;
+  options.arithmetic = 3;
+  CHECK_SAYS(nanochat_runtime_create(&options, &runtime, &error), NANOCHAT_STATUS_INVALID_ARGUMENT, "arithmetic", "3");
+  FRESH;
   options.n_cpu_affinity = 3;
   CHECK_SAYS(nanochat_runtime_create(&options, &runtime, &error), NANOCHAT_STATUS_INVALID_ARGUMENT, "cpu_affinity",
              "NULL");

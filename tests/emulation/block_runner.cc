@@ -4,7 +4,6 @@
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <vector>
 
 #include "fibers.h"
@@ -45,8 +44,6 @@ struct Block {
   Fiber* running_fiber = nullptr;
   std::vector<Lane> lanes;
   std::vector<Warp> warps;
-  std::vector<std::vector<AsyncCopy>> copies;  // by thread
-  std::vector<unsigned> n_committed;
 };
 Block& block = *new Block;
 
@@ -136,8 +133,6 @@ void shape_block(dim3 shape) {
   block.n_threads = shape.x * shape.y * shape.z;
   block.lanes.resize(block.n_threads);
   block.warps.resize((block.n_threads + 31) / 32);
-  if (block.copies.size() < block.n_threads) block.copies.resize(block.n_threads);
-  block.n_committed.resize(block.n_threads);
   for (unsigned i = 0; i < block.n_threads; ++i) {
     Lane& lane = block.lanes[i];
     lane.index = {i % shape.x, i / shape.x % shape.y, i / shape.x / shape.y};
@@ -155,8 +150,8 @@ void reset_block() {
     lane.meeting = Meeting::none;
     lane.mask = 0;
     lane.has_ended = lane.has_waited_for_kernels = false;
-    block.copies[i].clear();
-    block.n_committed[i] = 0;
+    lane.copies.clear();
+    lane.n_committed = 0;
   }
   for (unsigned i = 0; i < block.warps.size(); ++i) {
     Warp& warp = block.warps[i];
@@ -286,35 +281,6 @@ int meet_block(bool vote) {
 }
 
 void note_wait_for_kernels() { current_lane->has_waited_for_kernels = true; }
-
-void begin_async_copy(void* shared, const void* global, bool is_there) {
-  if (reinterpret_cast<uintptr_t>(shared) % 16 != 0)
-    fail_kernel("copy_16() to %p: not aligned to 16", shared);
-  if (is_there && reinterpret_cast<uintptr_t>(global) % 16 != 0) {
-    fail_kernel("copy_16() from %p: not aligned to 16", global);
-  }
-  const size_t thread = static_cast<size_t>(current_lane - block.lanes.data());
-  std::memset(shared, 0xff, 16);  // nobody may still read what was there
-  block.copies[thread].push_back({shared, is_there ? global : nullptr, block.n_committed[thread]});
-}
-
-void commit_async_copies() { ++block.n_committed[static_cast<size_t>(current_lane - block.lanes.data())]; }
-
-void wait_async_copies(unsigned groups_left) {
-  const size_t thread = static_cast<size_t>(current_lane - block.lanes.data());
-  const unsigned n_committed = block.n_committed[thread];
-  if (n_committed <= groups_left) return;
-  std::vector<AsyncCopy>& copies = block.copies[thread];
-  size_t n = 0;
-  for (; n < copies.size() && copies[n].group < n_committed - groups_left; ++n) {
-    if (copies[n].global == nullptr) {
-      std::memset(copies[n].shared, 0, 16);
-    } else {
-      std::memcpy(copies[n].shared, copies[n].global, 16);
-    }
-  }
-  copies.erase(copies.begin(), copies.begin() + static_cast<ptrdiff_t>(n));
-}
 
 void run_block(const KernelBody& body, uint3 block_index, dim3 block_shape, dim3 grid_shape, Order order) {
   if (blockDim.x != block_shape.x || blockDim.y != block_shape.y || blockDim.z != block_shape.z ||

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <iterator>
 #include <map>
+#include <vector>
 
 #include <signal.h>
 #include <sys/mman.h>
@@ -28,6 +29,7 @@ struct Allocation {
   MemoryRange range;
   std::byte* mapping;
   size_t open_bytes;  // of the mapping; then the guard
+  bool is_open = false;
 };
 
 struct Pinned {
@@ -38,15 +40,17 @@ struct Pinned {
 struct Memories {
   std::map<const std::byte*, Allocation> device;
   std::map<const std::byte*, Pinned> pinned;
-  int n_open = 0;
+  int n_open = 0;                        // OpenMemory that live
+  std::vector<const std::byte*> opened;  // what was touched meanwhile, by where it begins
 };
 Memories& memories() {
   static Memories& all = *new Memories;
   return all;
 }
 
-void protect(const Allocation& allocation, int access) {
-  mprotect(allocation.mapping, allocation.open_bytes, access);
+void set_open(Allocation& allocation, bool is_open) {
+  mprotect(allocation.mapping, allocation.open_bytes, is_open ? PROT_READ | PROT_WRITE : PROT_NONE);
+  allocation.is_open = is_open;
 }
 
 void release(const Allocation& allocation) {
@@ -77,8 +81,8 @@ cudaError_t allocate_device(void** pointer, size_t bytes, int device) {
   if (bytes <= kMostFilled) std::memset(begin, kUnwritten, bytes);
   poison(first, static_cast<size_t>(begin - first));
   poison(begin + bytes, payload - bytes);
-  const Allocation allocation{{begin, bytes, device}, first, open_bytes};
-  if (memories().n_open == 0) protect(allocation, PROT_NONE);
+  Allocation allocation{{begin, bytes, device}, first, open_bytes};
+  set_open(allocation, false);
   memories().device.emplace(begin, allocation);
   *pointer = begin;
   return cudaSuccess;
@@ -167,9 +171,24 @@ namespace {
 
 struct sigaction handler_before;
 stack_t signal_stack_before;
+sigset_t blocked_before;
+
+// Work that runs touches an allocation for the first time: only then is it opened, because to open all of
+// them for every piece of work takes longer than the work.
+bool open_touched(const void* address) {
+  const auto* const place = static_cast<const std::byte*>(address);
+  const auto found = last_not_after(memories().device, place);
+  if (found == memories().device.end()) return false;
+  Allocation& allocation = found->second;
+  if (allocation.is_open || place >= allocation.mapping + allocation.open_bytes) return false;
+  set_open(allocation, true);
+  memories().opened.push_back(found->first);
+  return true;
+}
 
 // A kernel touched what is not its own: say which, then let the signal do what it would have done.
 void report_fault(int signal, siginfo_t* info, void*) {
+  if (open_touched(info->si_addr)) return;
   const std::string place = describe_place();
   char text[512];
   const int n = std::snprintf(text, sizeof text, "CUDA emulator: %s: invalid access to %p\n",
@@ -195,9 +214,14 @@ void watch_faults() {
   action.sa_sigaction = report_fault;
   action.sa_flags = SA_SIGINFO | SA_ONSTACK;
   sigaction(SIGSEGV, &action, &handler_before);
+  sigset_t fault;  // which threads of the library leave to others
+  sigemptyset(&fault);
+  sigaddset(&fault, SIGSEGV);
+  pthread_sigmask(SIG_UNBLOCK, &fault, &blocked_before);
 }
 
 void stop_watching_faults() {
+  pthread_sigmask(SIG_SETMASK, &blocked_before, nullptr);
   sigaction(SIGSEGV, &handler_before, nullptr);
   sigaltstack(&signal_stack_before, nullptr);
 }
@@ -205,15 +229,17 @@ void stop_watching_faults() {
 }  // namespace
 
 OpenMemory::OpenMemory() {
-  if (memories().n_open++ > 0) return;
-  for (const auto& [begin, allocation] : memories().device) protect(allocation, PROT_READ | PROT_WRITE);
-  watch_faults();
+  if (memories().n_open++ == 0) watch_faults();
 }
 
 OpenMemory::~OpenMemory() {
   if (--memories().n_open > 0) return;
   stop_watching_faults();
-  for (const auto& [begin, allocation] : memories().device) protect(allocation, PROT_NONE);
+  for (const std::byte* begin : memories().opened) {
+    const auto found = memories().device.find(begin);
+    if (found != memories().device.end()) set_open(found->second, false);
+  }
+  memories().opened.clear();
 }
 
 }  // namespace nanochat::emulation

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "vector_types.h"
 
@@ -44,6 +45,8 @@ struct Lane {
   Meeting meeting;
   unsigned mask;
   bool has_ended, has_waited_for_kernels;
+  std::vector<AsyncCopy> copies;  // that have not arrived, oldest first
+  unsigned n_committed;           // groups of copies
 };
 
 extern Lane* current_lane;

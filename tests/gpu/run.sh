@@ -72,6 +72,7 @@ if has bench; then
     --tokens 128
   part bench_batch bench batch batch --synthetic v0-d20 --dtype bf16 --kv-dtype bf16 --sessions 1,32 --tokens 128
   part bench_prefill bench prefill prefill --synthetic v0-d20 --dtype bf16 --kv-dtype bf16 --tokens 2048
+  part bench_prefill_fast bench prefill_fast prefill --synthetic v0-d20 --dtype bf16 --kv-dtype bf16 --tokens 2048 --fast
   part bench_load bench load load --synthetic v0-d20 --dtype bf16
   part bench_embed bench embed embed --synthetic minilm-l6 --texts 32 --tokens 128
 fi
