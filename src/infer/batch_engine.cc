@@ -321,7 +321,7 @@ void BatchEngine::take_logits(Part& part) {
     const auto row = static_cast<size_t>(part.first_logits + i);
     const auto logits = std::span<const float>(logits_).subspan(row * vocab, vocab);
     if (options_.on_logits) options_.on_logits(sequence, loop.n_generated(), logits);
-    sequence.events_.push_back(needs_all_[row] != 0 ? loop.accept(logits) : loop.accept(tops_[row]));
+    sequence.events_.push_back(needs_all_[row] != 0 ? loop.accept(logits) : loop.accept_top(tops_[row]));
     const int32_t token = sequence.events_.back().token;
     // Whether the next row's logits are those after this token.
     const bool guessed =

@@ -53,7 +53,7 @@ GenerationEvent GenerationLoop::next(const Watch& watch) {
   }
   if (!loop_.needs_logits()) return loop_.accept({});
   evaluate_pending(watch);
-  if (knows_top()) return loop_.accept(*source_->last_top());
+  if (knows_top()) return loop_.accept_top(*source_->last_top());
   return loop_.accept(source_->last_logits());
 }
 

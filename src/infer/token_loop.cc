@@ -134,7 +134,7 @@ GenerationEvent TokenLoop::accept(std::span<const float> logits) {
   return take([&](uint64_t position) { return sampler_.sample(logits, tokens_, position); });
 }
 
-GenerationEvent TokenLoop::accept(const TopLogits& top) {
+GenerationEvent TokenLoop::accept_top(const TopLogits& top) {
   return take([&](uint64_t position) { return sampler_.sample(top, position); });
 }
 

@@ -44,7 +44,7 @@ class TokenLoop {
   // The next token; `logits` are unused unless needs_logits(). Unchanged if it throws. One that has ended is
   // not asked any more.
   GenerationEvent accept(std::span<const float> logits);
-  GenerationEvent accept(const TopLogits& top);  // that sampler().can_sample()
+  GenerationEvent accept_top(const TopLogits& top);  // that sampler().can_sample()
   const Sampler& sampler() const { return sampler_; }
 
   int64_t capacity() const { return capacity_; }
