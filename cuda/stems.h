@@ -37,6 +37,7 @@ void bias_activation(Device&, float* x, int64_t ldx, int64_t n_rows, int64_t wid
                      RowActivation activation);
 void softcap(Device&, float* x, int64_t n, float cap);
 SoftmaxStats softmax_stats(Device&, const float* x, int64_t n, float scale);
+void select_top(Device&, const float* x, int64_t n, std::span<const float> scales, std::span<TopLogits> top);
 void value_embedding(Device&, std::span<const int32_t> ids, const void* table, DType dtype, const float* gate,
                      int64_t n_channels, float scale, const float* x, int64_t ldx, float* v, int64_t ldv,
                      int64_t n_kv_head, int64_t head_dim);

@@ -44,6 +44,7 @@ Kernels cuda_kernels() {
           .bias_activation = bias_activation,
           .softcap = softcap,
           .softmax_stats = softmax_stats,
+          .select_top = select_top,
           .value_embedding = value_embedding,
           .smear = smear,
           .measure_rates = measure_rates};

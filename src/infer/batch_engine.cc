@@ -238,12 +238,10 @@ void BatchEngine::evaluate() {
     const LogitRows guessed = part.n_guesses > 0 ? LogitRows::all : LogitRows::last;
     inputs_.push_back({&*part.sequence->cache_, tokens, part.n_logits == 0 ? LogitRows::none : guessed});
   }
-  const auto n_logits = static_cast<size_t>((parts_.back().first_logits + parts_.back().n_logits) *
-                                            model_->config().vocab_size);
-  if (logits_.size() < n_logits) logits_.resize(n_logits);
+  prepare_rows();
   while (true) {
     try {
-      forward(*model_, inputs_, logits_.data(), {});
+      compute_rows();
       break;
     } catch (const Error& error) {
       if (!is_memory_failure(error) || !prefixes_.evict_one()) throw;
@@ -253,9 +251,39 @@ void BatchEngine::evaluate() {
   for (const Part& part : parts_) counts_.n_rows += part.n_tokens + part.n_guesses;
 }
 
+void BatchEngine::prepare_rows() {
+  samplers_.clear();
+  scales_.clear();
+  for (const Part& part : parts_) {
+    const Sampler& sampler = part.sequence->loop_.sampler();
+    samplers_.insert(samplers_.end(), static_cast<size_t>(part.n_logits), &sampler);
+    scales_.insert(scales_.end(), static_cast<size_t>(part.n_logits), sampler.top_scale());
+  }
+  needs_all_.assign(samplers_.size(), 1);
+  const size_t n_logits = samplers_.size() * static_cast<size_t>(model_->config().vocab_size);
+  if (logits_.size() < n_logits) logits_.resize(n_logits);
+}
+
+// Where the logits are out of the host's reach, and somebody could do with a few of them.
+bool BatchEngine::may_do_with_top() const {
+  if (model_->device().is_host() || options_.on_logits) return false;
+  return std::any_of(samplers_.begin(), samplers_.end(),
+                     [](const Sampler* sampler) { return sampler->may_do_with_top(); });
+}
+
+void BatchEngine::compute_rows() {
+  if (!may_do_with_top()) return forward(*model_, inputs_, logits_.data(), {});
+  tops_.resize(samplers_.size());
+  const auto needs_all = [&](int64_t row) {
+    const auto i = static_cast<size_t>(row);
+    needs_all_[i] = samplers_[i]->can_sample(tops_[i]) ? 0 : 1;
+    return needs_all_[i] != 0;
+  };
+  forward_top(*model_, inputs_, {scales_, tops_, logits_.data(), needs_all}, {});
+}
+
 void BatchEngine::accept_all() {
-  const int64_t n_values =
-      (parts_.back().first_logits + parts_.back().n_logits) * model_->config().vocab_size;
+  const int64_t n_values = std::count(needs_all_.begin(), needs_all_.end(), 1) * model_->config().vocab_size;
   const auto accept_some = [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) accept(parts_[static_cast<size_t>(i)]);
   };
@@ -290,10 +318,10 @@ void BatchEngine::take_logits(Part& part) {
   loop.evaluated(part.n_tokens);
   const auto vocab = static_cast<size_t>(model_->config().vocab_size);
   for (int64_t i = 0; i < part.n_logits; ++i) {
-    const auto logits =
-        std::span<const float>(logits_).subspan(static_cast<size_t>(part.first_logits + i) * vocab, vocab);
+    const auto row = static_cast<size_t>(part.first_logits + i);
+    const auto logits = std::span<const float>(logits_).subspan(row * vocab, vocab);
     if (options_.on_logits) options_.on_logits(sequence, loop.n_generated(), logits);
-    sequence.events_.push_back(loop.accept(logits));
+    sequence.events_.push_back(needs_all_[row] != 0 ? loop.accept(logits) : loop.accept_top(tops_[row]));
     const int32_t token = sequence.events_.back().token;
     // Whether the next row's logits are those after this token.
     const bool guessed =

@@ -103,6 +103,9 @@ class BatchEngine {
   void adopt(BatchSequence& sequence, PrefixCache::Node* node);
   bool make_writable(BatchSequence& sequence, int64_t n_tokens);
   void evaluate();
+  void prepare_rows();
+  bool may_do_with_top() const;
+  void compute_rows();
   void accept_all();
   void accept(Part& part) noexcept;
   void take_logits(Part& part);
@@ -127,6 +130,11 @@ class BatchEngine {
   std::vector<int32_t> tokens_;
   std::vector<SequenceInput> inputs_;
   std::vector<float> logits_;
+  // Of rows of logits_. A row is filled if the sampler needs all of it; else its top does.
+  std::vector<const Sampler*> samplers_;
+  std::vector<float> scales_;
+  std::vector<TopLogits> tops_;
+  std::vector<char> needs_all_;
 };
 
 }  // namespace nanochat

@@ -53,7 +53,13 @@ GenerationEvent GenerationLoop::next(const Watch& watch) {
   }
   if (!loop_.needs_logits()) return loop_.accept({});
   evaluate_pending(watch);
+  if (knows_top()) return loop_.accept_top(*source_->last_top());
   return loop_.accept(source_->last_logits());
+}
+
+bool GenerationLoop::knows_top() const {
+  const TopLogits* top = source_->last_top();
+  return top != nullptr && loop_.sampler().can_sample(*top);
 }
 
 // In pieces, so that a prompt which was cancelled goes on where it was; the bits do not depend on the cuts.
@@ -64,11 +70,11 @@ void GenerationLoop::evaluate_pending(const Watch& watch) {
   while (!loop_.pending().empty()) {
     const auto pending = loop_.pending();
     const auto piece = pending.first(std::min(pending.size(), static_cast<size_t>(kForwardRows)));
-    source_->append(piece, LogitRows::none, nullptr, watch);
+    source_->append_for(loop_.sampler(), piece, watch);
     loop_.evaluated(std::ssize(piece));
     revision_ = source_->revision();
   }
-  if (source_->last_logits().empty()) source_->restore_logits(watch);
+  if (source_->last_logits().empty() && !knows_top()) source_->restore_logits(watch);
   revision_ = source_->revision();
 }
 

@@ -22,6 +22,7 @@ class GenerationLoop {
 
  private:
   void evaluate_pending(const Watch& watch);
+  bool knows_top() const;  // of the source's logits, as much as the next token needs
 
   std::shared_ptr<LogitSource> source_;
   TokenLoop loop_;

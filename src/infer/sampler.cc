@@ -95,8 +95,20 @@ size_t find_largest(std::span<const float> logits) {
   return index;
 }
 
+void require_token(const char* what, int32_t token, size_t n_tokens) {
+  if (token >= 0 && static_cast<size_t>(token) < n_tokens) return;
+  throw Error(Status::out_of_range)
+      .subject(what)
+      .say("{}: token {}, but there are {} logits", what, token, n_tokens);
+}
+
+// How far a device's sum of exponentials may be from the one that truncate() makes, with room to spare.
+constexpr double kSumTolerance = 3e-4;
+
+}  // namespace
+
 // Weights of a distribution over logits: exp((logit - largest) * inverse_temperature), 1 for the largest.
-class Weights {
+class Sampler::Weights {
  public:
   Weights(std::span<const float> logits, float largest, double temperature)
       : logits_(logits), largest_(largest), inverse_temperature_(1.0 / temperature) {}
@@ -128,15 +140,6 @@ class Weights {
   std::span<const float> logits_;
   double largest_, inverse_temperature_;
 };
-
-void require_token(const char* what, int32_t token, size_t n_tokens) {
-  if (token >= 0 && static_cast<size_t>(token) < n_tokens) return;
-  throw Error(Status::out_of_range)
-      .subject(what)
-      .say("{}: token {}, but there are {} logits", what, token, n_tokens);
-}
-
-}  // namespace
 
 Sampler::Sampler(const SamplerOptions& options, Device* device) : options_(options), device_(device) {
   constexpr float kLargest = std::numeric_limits<float>::max();
@@ -243,34 +246,70 @@ std::vector<Sampler::Candidate> Sampler::truncate(std::span<const float> logits,
     }
     std::sort(kept.begin(), kept.end(), is_better);
   }
-  size_t n_kept = 0;
-  double share = 0;
-  while (n_kept < kept.size()) {
-    const double next = weights.of(kept[n_kept].logit);
-    const bool is_enough = options_.top_p < 1 && share >= static_cast<double>(options_.top_p) * total;
-    if (n_kept > 0 && (is_enough || next < static_cast<double>(options_.min_p))) break;
-    share += next;
-    ++n_kept;
-  }
-  kept.resize(n_kept);
+  kept.resize(*count_kept(kept, weights, {total, total}));
   return kept;
 }
 
-// Inverse of the cumulative distribution. `best` is for the one case that rounding leaves a gap at the end.
+// How many of the best top-p and min-p leave; none: that depends on what the mass is exactly.
+std::optional<size_t> Sampler::count_kept(std::span<const Candidate> best, const Weights& weights,
+                                          Mass mass) const {
+  const double top_p = options_.top_p, min_p = options_.min_p;
+  double share = 0;
+  for (size_t n = 0; n < best.size(); ++n) {
+    const double next = weights.of(best[n].logit);
+    if (n > 0 && next < min_p) return n;
+    if (n > 0 && top_p < 1) {
+      if (share >= top_p * mass.most) return n;
+      if (share >= top_p * mass.least) return std::nullopt;
+    }
+    share += next;
+  }
+  return best.size();
+}
+
+// The same; none: `top` does not say.
+std::optional<std::vector<Sampler::Candidate>> Sampler::truncate(const TopLogits& top) const {
+  const Weights weights({}, top.logits[0], options_.temperature);
+  const bool by_count = options_.top_k > 0 && options_.top_k < top.n_logits;
+  const bool is_exact = by_count && (options_.top_k <= TopLogits::kMost || top.n < TopLogits::kMost);
+  std::vector<Candidate> best;
+  for (int32_t i = 0; i < (is_exact ? std::min(options_.top_k, top.n) : top.n); ++i) {
+    best.push_back({top.logits[i], top.tokens[i]});
+  }
+  Mass mass{0, 0};
+  if (is_exact) {
+    for (const Candidate& candidate : best) mass.most += weights.of(candidate.logit);
+    mass.least = mass.most;
+  } else if (options_.top_p < 1) {
+    if (by_count || !has_top_scale() || top.scale != top_scale()) return std::nullopt;
+    mass = {top.scaled_sum * (1 - kSumTolerance), top.scaled_sum * (1 + kSumTolerance)};
+  }
+  const std::optional<size_t> n_kept = count_kept(best, weights, mass);
+  if (!n_kept || (*n_kept == best.size() && !is_exact)) return std::nullopt;
+  best.resize(*n_kept);
+  return best;
+}
+
+// Inverse of the cumulative distribution, the most probable token first. That is also the answer in the one
+// case that rounding leaves a gap at the end.
+int32_t Sampler::draw(std::span<const Candidate> kept, const Weights& weights, uint64_t position) const {
+  const double uniform = CounterRandom(options_.seed, options_.stream).uniform(position);
+  double total = 0, below = 0;
+  for (const Candidate& candidate : kept) total += weights.of(candidate.logit);
+  for (const Candidate& candidate : kept) {
+    below += weights.of(candidate.logit);
+    if (uniform * total < below) return candidate.token;
+  }
+  return kept.front().token;
+}
+
+// The same for all tokens, in their order.
 int32_t Sampler::draw(std::span<const float> logits, size_t best, uint64_t position) const {
   const float largest = logits[best];
   const Weights weights(logits, largest, options_.temperature);
+  if (is_truncating(logits.size())) return draw(truncate(logits, largest), weights, position);
   const double uniform = CounterRandom(options_.seed, options_.stream).uniform(position);
   double total = 0, below = 0;
-  if (is_truncating(logits.size())) {
-    const std::vector<Candidate> kept = truncate(logits, largest);
-    for (const Candidate& candidate : kept) total += weights.of(candidate.logit);
-    for (const Candidate& candidate : kept) {
-      below += weights.of(candidate.logit);
-      if (uniform * total < below) return candidate.token;
-    }
-    return static_cast<int32_t>(best);
-  }
   std::vector<double> blocks;
   blocks.reserve(logits.size() / kBlock + 1);
   for (size_t begin = 0; begin < logits.size(); begin += kBlock) {
@@ -326,6 +365,48 @@ SampledToken Sampler::sample(std::span<const float> logits, std::span<const int3
   result.token =
       options_.temperature > 0 ? draw(logits, peak.index, position) : static_cast<int32_t>(peak.index);
   if (options_.top_logprobs >= 0) add_logprobs(logits, peak, result);
+  return result;
+}
+
+// --- without all the logits
+// ----------------------------------------------------------------------------------
+
+bool Sampler::has_top_scale() const {
+  const float scale = options_.temperature > 0 ? 1.0F / options_.temperature : 0.0F;
+  return scale >= 1e-6F && scale <= 1e6F;
+}
+
+float Sampler::top_scale() const { return has_top_scale() ? 1.0F / options_.temperature : 1.0F; }
+
+bool Sampler::may_do_with_top() const {
+  if (is_adjusting() || options_.top_logprobs > TopLogits::kMost) return false;
+  return options_.temperature == 0 || options_.top_k > 0 || options_.top_p < 1 || options_.min_p > 0;
+}
+
+bool Sampler::can_sample(const TopLogits& top) const {
+  if (!may_do_with_top() || top.n == 0) return false;
+  if (options_.temperature == 0) return true;
+  if (!is_truncating(static_cast<size_t>(top.n_logits))) return false;
+  const bool is_counted = options_.top_k > 0 && options_.top_k < top.n_logits;
+  return (is_counted && options_.top_k <= TopLogits::kMost) || truncate(top).has_value();
+}
+
+SampledToken Sampler::sample(const TopLogits& top, uint64_t position) const {
+  SampledToken result;
+  result.token = top.tokens[0];
+  if (options_.temperature > 0) {
+    result.token = draw(truncate(top).value(), Weights({}, top.logits[0], options_.temperature), position);
+  }
+  if (options_.top_logprobs < 0) return result;
+  const double log_total = static_cast<double>(top.logits[0]) + std::log(top.sum);
+  const auto logprob = [&](int32_t i) {
+    return static_cast<float>(static_cast<double>(top.logits[i]) - log_total);
+  };
+  result.logprob =
+      logprob(static_cast<int32_t>(std::find(top.tokens, top.tokens + top.n, result.token) - top.tokens));
+  for (int32_t i = 0; i < std::min(options_.top_logprobs, top.n); ++i) {
+    result.top.emplace_back(top.tokens[i], logprob(i));
+  }
   return result;
 }
 

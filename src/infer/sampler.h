@@ -19,11 +19,13 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
 
 #include "tensor/device.h"
+#include "tensor/kernels.h"
 
 namespace nanochat {
 
@@ -57,10 +59,21 @@ class Sampler {
   SampledToken sample(std::span<const float> logits, std::span<const int32_t> history,
                       uint64_t position) const;
 
+  // --- without all the logits ----------------------------------------------------------------------------
+  // What sample() gives is decided by few of them, mostly: by the best, when the token is the largest or
+  // top-k says how many count, or when the best have so much of the whole that top-p or min-p end among them.
+  // Bias, penalties and a draw from all tokens need them all.
+  bool may_do_with_top() const;  // for some logits
+  float top_scale() const;       // that select_top() is to be given
+  bool can_sample(const TopLogits& top) const;
+  // The token that sample() draws from the logits that `top` is of, if can_sample(top).
+  SampledToken sample(const TopLogits& top, uint64_t position) const;
+
   // What sample() draws from: one probability per token, sum 1.
   std::vector<double> distribution(std::span<const float> logits, std::span<const int32_t> history) const;
 
  private:
+  class Weights;
   struct Candidate {
     float logit;
     int32_t token;
@@ -69,8 +82,16 @@ class Sampler {
   static std::vector<Candidate> select_best(std::span<const float> logits, int64_t k);
   bool is_adjusting() const;
   bool is_truncating(size_t n_tokens) const;
+  bool has_top_scale() const;  // whether select_top() can sum for this temperature
   void adjust(std::span<float> logits, std::span<const int32_t> history) const;
+  // How much all that is truncated has together: what is known of it.
+  struct Mass {
+    double least, most;
+  };
   std::vector<Candidate> truncate(std::span<const float> logits, float largest) const;
+  std::optional<size_t> count_kept(std::span<const Candidate> best, const Weights& weights, Mass mass) const;
+  std::optional<std::vector<Candidate>> truncate(const TopLogits& top) const;
+  int32_t draw(std::span<const Candidate> kept, const Weights& weights, uint64_t position) const;
   int32_t draw(std::span<const float> logits, size_t best, uint64_t position) const;
   // The largest logit, and the sum of exponentials below it if log probabilities are wanted.
   struct Peak {

@@ -30,6 +30,7 @@ std::unique_ptr<Session> Session::copy() const {
   auto twin = std::make_unique<Session>(Session(cache_.clone()));
   twin->tokens_.assign(tokens_.begin(), tokens_.end());
   twin->last_logits_ = last_logits_;
+  twin->last_top_ = last_top_;
   return twin;
 }
 
@@ -60,6 +61,33 @@ void Session::append(std::span<const int32_t> tokens, LogitRows which, float* lo
   if (which == LogitRows::last) std::copy_n(last, n_vocab, logits);
   tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
   last_logits_.swap(spare_logits_);
+  last_top_.reset();
+  ++revision_;
+}
+
+// On a GPU the logits stay where they are, unless the sampler needs them all.
+void Session::append_for(const Sampler& sampler, std::span<const int32_t> tokens, const Watch& watch) {
+  if (model().device().is_host() || !sampler.may_do_with_top()) {
+    return append(tokens, LogitRows::none, nullptr, watch);
+  }
+  const float scale = sampler.top_scale();
+  TopLogits top;
+  bool is_enough = true;
+  const auto needs_all = [&](int64_t) {
+    is_enough = sampler.can_sample(top);
+    return !is_enough;
+  };
+  const SequenceInput input{&cache_, tokens, LogitRows::last};
+  forward_top(model(), {&input, 1}, {{&scale, 1}, {&top, 1}, spare_logits(), needs_all}, watch);
+
+  tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
+  last_logits_.swap(spare_logits_);
+  if (is_enough) {
+    last_logits_.clear();
+    last_top_ = top;
+  } else {
+    last_top_.reset();
+  }
   ++revision_;
 }
 
@@ -73,6 +101,7 @@ void Session::truncate(int64_t length) {
   cache_.truncate(length);
   tokens_.resize(static_cast<size_t>(length));
   last_logits_.clear();
+  last_top_.reset();
   ++revision_;
 }
 

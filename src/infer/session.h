@@ -29,13 +29,16 @@ class Session final : public LogitSource {
   DType kv_dtype() const { return cache_.options().dtype; }
   int64_t capacity() const override { return cache_.capacity(); }
   const std::vector<int32_t>& tokens() const override { return tokens_; }
-  // Empty before the first token and after truncate(); restore_logits() computes them again.
+  // Empty before the first token, after truncate() and where last_top() was enough; restore_logits() computes
+  // them again.
   std::span<const float> last_logits() const override { return last_logits_; }
+  const TopLogits* last_top() const override { return last_top_ ? &*last_top_ : nullptr; }
   uint64_t revision() const override { return revision_; }  // changes with every change
 
   // Appends tokens; writes logits rows if asked for (`logits` may be null for LogitRows::none). Unchanged on
   // failure, but a cancelled LogitRows::all may have written some rows.
   void append(std::span<const int32_t> tokens, LogitRows which, float* logits, const Watch& watch) override;
+  void append_for(const Sampler& sampler, std::span<const int32_t> tokens, const Watch& watch) override;
   void truncate(int64_t length) override;  // throws out_of_range
 
   // Evaluates the last token again if last_logits() is empty: the same bits as when it was appended.
@@ -60,6 +63,7 @@ class Session final : public LogitSource {
   KvCache cache_;
   std::vector<int32_t> tokens_;  // room for the whole capacity is reserved
   std::vector<float> last_logits_;
+  std::optional<TopLogits> last_top_;
   std::vector<float> spare_logits_;  // where the next ones are computed
   uint64_t revision_ = 0;
 };

@@ -130,16 +130,24 @@ int64_t TokenLoop::n_fixed() const {
   return options_.overflow == Overflow::stop || ends_in_time ? capacity_ : options_.n_keep;
 }
 
-// Everything changes in the last lines, which cannot fail.
 GenerationEvent TokenLoop::accept(std::span<const float> logits) {
+  return take([&](uint64_t position) { return sampler_.sample(logits, tokens_, position); });
+}
+
+GenerationEvent TokenLoop::accept_top(const TopLogits& top) {
+  return take([&](uint64_t position) { return sampler_.sample(top, position); });
+}
+
+// Everything changes in the last lines, which cannot fail.
+template <class Sample>
+GenerationEvent TokenLoop::take(Sample sample) {
   std::optional<CalculatorTool> calculator = calculator_;
   GenerationEvent event;
   if (calculator && calculator->has_forced()) {
     event.token = calculator->take_forced();
     event.forced = true;
   } else {
-    SampledToken sampled =
-        sampler_.sample(logits, tokens_, static_cast<uint64_t>(first_position_ + n_generated_));
+    SampledToken sampled = sample(static_cast<uint64_t>(first_position_ + n_generated_));
     event.token = sampled.token;
     event.logprob = sampled.logprob;
     event.top = std::move(sampled.top);

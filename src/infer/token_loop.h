@@ -44,6 +44,8 @@ class TokenLoop {
   // The next token; `logits` are unused unless needs_logits(). Unchanged if it throws. One that has ended is
   // not asked any more.
   GenerationEvent accept(std::span<const float> logits);
+  GenerationEvent accept_top(const TopLogits& top);  // that sampler().can_sample()
+  const Sampler& sampler() const { return sampler_; }
 
   int64_t capacity() const { return capacity_; }
   int64_t n_prompt() const { return n_prompt_; }
@@ -51,6 +53,8 @@ class TokenLoop {
   int64_t n_most() const;  // tokens that can be evaluated at once: all but the last, or the capacity
 
  private:
+  template <class Sample>
+  GenerationEvent take(Sample sample);
   int64_t n_tokens() const { return static_cast<int64_t>(tokens_.size()); }
   int64_t newest_to_keep() const;
   bool is_end(int32_t token) const;

@@ -92,6 +92,7 @@ Kernels reference_kernels() {
           .bias_activation = reference::bias_activation,
           .softcap = reference::softcap,
           .softmax_stats = reference::softmax_stats,
+          .select_top = reference::select_top,
           .value_embedding = reference::value_embedding,
           .smear = reference::smear,
           .measure_rates = reference::measure_rates};

@@ -178,13 +178,29 @@ class ChunkPass {
     }
     for (int64_t first = 0; first < n_wanted_; first += kLogitRows) {
       if (first > 0) compute_logits(first, output);
-      if (device_.is_host()) continue;
-      const int64_t n_values = std::min(kLogitRows, n_wanted_ - first) * config_.vocab_size;
-      device_.copy_to_host(output + first * config_.vocab_size, buffers_.logits,
-                           static_cast<size_t>(n_values) * sizeof(float));
+      if (!device_.is_host()) fetch_logits(0, std::min(kLogitRows, n_wanted_ - first), first, output);
     }
     return output + n_wanted_ * config_.vocab_size;
   }
+
+  // The same; `output` is for all rows from first_row of the pass on.
+  float* deliver_top(float* output, const TopOutput& top, int64_t first_row) {
+    for (int64_t first = 0; first < n_wanted_; first += kLogitRows) {
+      if (first > 0) compute_logits(first, output);
+      const int64_t n = std::min(kLogitRows, n_wanted_ - first), row = first_row + first;
+      const auto begin = static_cast<size_t>(row), count = static_cast<size_t>(n);
+      kernels_.select_top(device_, logit_rows(first, output), config_.vocab_size,
+                          top.scales.subspan(begin, count), top.top.subspan(begin, count));
+      if (device_.is_host()) continue;
+      for (int64_t i = 0; i < n;) {
+        const int64_t n_needed = count_needed(top, row + i, row + n);
+        fetch_logits(i, n_needed, first + i, output);
+        i += n_needed + 1;  // the row after them is one that does without
+      }
+    }
+    return output + n_wanted_ * config_.vocab_size;
+  }
+  int64_t n_wanted() const { return n_wanted_; }
 
   // Of passes that a device may take for the same one again, with other numbers.
   uint64_t recording_key() const {
@@ -201,11 +217,29 @@ class ChunkPass {
   void compute_logits(int64_t first, float* output) {
     watch_.check();
     const int64_t n = std::min(kLogitRows, n_wanted_ - first);
-    float* const rows = device_.is_host() ? output + first * config_.vocab_size : buffers_.logits;
+    float* const rows = logit_rows(first, output);
     kernels_.linear(device_, weights_.lm_head, buffers_.normed + first * config_.n_embd, config_.n_embd, n,
                     rows, config_.vocab_size, LinearOutput::store);
     if (config_.logit_softcap > 0.0F)
       kernels_.softcap(device_, rows, n * config_.vocab_size, config_.logit_softcap);
+  }
+
+  float* logit_rows(int64_t first, float* output) const {
+    return device_.is_host() ? output + first * config_.vocab_size : buffers_.logits;
+  }
+
+  // n rows of the device's own buffer are rows from `to` on of the output.
+  void fetch_logits(int64_t from, int64_t n, int64_t to, float* output) {
+    if (n == 0) return;
+    device_.copy_to_host(output + to * config_.vocab_size, buffers_.logits + from * config_.vocab_size,
+                         static_cast<size_t>(n * config_.vocab_size) * sizeof(float));
+  }
+
+  // Rows from `begin` on that need all their logits, up to the first that does not.
+  static int64_t count_needed(const TopOutput& top, int64_t begin, int64_t end) {
+    int64_t row = begin;
+    while (row < end && top.needs_all(row)) ++row;
+    return row - begin;
   }
 
   int64_t n_stream() const { return n_rows_ * config_.n_embd; }
@@ -352,10 +386,9 @@ class ChunkPass {
   float* scratch_ = nullptr;
 };
 
-}  // namespace
-
-void forward(const Model& model, std::span<const SequenceInput> sequences, float* output, const Watch& watch,
-             const Trace& trace, PassOutput what) {
+// `top`: nullptr, or where output's rows are not all wanted.
+void run_pass(const Model& model, std::span<const SequenceInput> sequences, float* output, const Watch& watch,
+              const Trace& trace, PassOutput what, const TopOutput* top) {
   check_sequences(model, sequences, output);
   if (sequences.empty()) return;
   for (const SequenceInput& sequence : sequences) sequence.cache->prepare(std::ssize(sequence.tokens));
@@ -373,6 +406,7 @@ void forward(const Model& model, std::span<const SequenceInput> sequences, float
   }
   const PassScope scope(model.device());
   uint64_t n_done = 0;
+  int64_t n_delivered = 0;  // rows
   for (const std::vector<Part>& parts : chunks) {
     ChunkPass pass(model, buffers, parts, watch);
     if (trace) pass.trace_into(&trace, scratch.as<float>());
@@ -381,11 +415,24 @@ void forward(const Model& model, std::span<const SequenceInput> sequences, float
     } else {
       pass.compute(output, what);
     }
-    output = pass.deliver(output, what);
+    output = top == nullptr ? pass.deliver(output, what) : pass.deliver_top(output, *top, n_delivered);
+    n_delivered += pass.n_wanted();
     if (++n_done < chunks.size()) watch.report("forward", n_done, chunks.size());
   }
   model.device().synchronize();
   for (const SequenceInput& sequence : sequences) sequence.cache->advance(std::ssize(sequence.tokens));
+}
+
+}  // namespace
+
+void forward(const Model& model, std::span<const SequenceInput> sequences, float* output, const Watch& watch,
+             const Trace& trace, PassOutput what) {
+  run_pass(model, sequences, output, watch, trace, what, nullptr);
+}
+
+void forward_top(const Model& model, std::span<const SequenceInput> sequences, const TopOutput& output,
+                 const Watch& watch) {
+  run_pass(model, sequences, output.logits, watch, {}, PassOutput::logits, &output);
 }
 
 }  // namespace nanochat

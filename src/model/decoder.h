@@ -7,6 +7,7 @@
 
 #include "base/cancel.h"
 #include "model/kv_cache.h"
+#include "tensor/kernels.h"
 
 namespace nanochat {
 
@@ -35,5 +36,18 @@ using Trace =
 inline constexpr int64_t kForwardRows = 512;
 void forward(const Model& model, std::span<const SequenceInput> sequences, float* output, const Watch& watch,
              const Trace& trace = {}, PassOutput what = PassOutput::logits);
+
+// Where logits go of which the best will mostly do. Rows are the wanted ones, sequences in order.
+struct TopOutput {
+  std::span<const float> scales;               // of each row, see Kernels::select_top
+  std::span<TopLogits> top;                    // of each row
+  float* logits;                               // [rows, vocab_size], filled where needs_all
+  std::function<bool(int64_t row)> needs_all;  // asked in order, when top[row] is there
+};
+
+// The same pass, for a device whose memory the host cannot read: vocab_size numbers a row stay there, and a
+// few come back. A host has them all in output.logits and is not asked.
+void forward_top(const Model& model, std::span<const SequenceInput> sequences, const TopOutput& output,
+                 const Watch& watch);
 
 }  // namespace nanochat

@@ -92,6 +92,19 @@ struct SoftmaxStats {
   double sum;  // of exp(scale * (x - largest)), in one order: fp32 within 1024 neighbours, then double
 };
 
+// Of a row of logits, what choosing a token mostly needs: the best, and how much the others have.
+struct TopLogits {
+  static constexpr int32_t kMost = 256;
+  double sum;         // of exp(x - largest) over the row, in one order: fp32 of neighbours, then double
+  double scaled_sum;  // of exp(scale * (x - largest)), in the same order
+  float scale;
+  int32_t n_logits;  // of the row
+  // Listed, of those above -infinity the best. 0: a NaN, +infinity or all -infinity, and nothing else holds.
+  int32_t n;
+  float logits[kMost];    // the largest first, of equal ones the first in the row
+  int32_t tokens[kMost];  // their places in the row
+};
+
 struct MeasuredRates {
   double read_bytes_per_second;  // a sum over memory far larger than the caches, all threads
   double f32_flops_per_second;   // fused multiply-adds, counted as 2
@@ -177,6 +190,10 @@ struct Kernels {
   void (*softcap)(Device&, float* x, int64_t n, float cap);  // x = cap * tanh(x / cap)
   // Of host memory. scale > 0: the inverse of a temperature.
   SoftmaxStats (*softmax_stats)(Device&, const float* x, int64_t n, float scale);
+  // top[i] = the best of row i of x [top.size(), n], device memory; n is below 2^31. scales[i] > 0, as there.
+  // The sums are within 1e-4 of themselves.
+  void (*select_top)(Device&, const float* x, int64_t n, std::span<const float> scales,
+                     std::span<TopLogits> top);
 
   // --- nanochat V1 ---------------------------------------------------------------------------------------
   // v[row, h, :] += scale * sigmoid(gate[h, :] . x[row, 0..n_channels)) * table[ids[row], h, :]

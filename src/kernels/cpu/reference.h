@@ -39,6 +39,8 @@ void bias_activation(Device& device, float* x, int64_t ldx, int64_t n_rows, int6
                      RowActivation activation);
 void softcap(Device& device, float* x, int64_t n, float cap);
 SoftmaxStats softmax_stats(Device& device, const float* x, int64_t n, float scale);
+void select_top(Device& device, const float* x, int64_t n, std::span<const float> scales,
+                std::span<TopLogits> top);
 
 void value_embedding(Device& device, std::span<const int32_t> ids, const void* table, DType dtype,
                      const float* gate, int64_t n_channels, float scale, const float* x, int64_t ldx,

@@ -64,7 +64,9 @@ inline Outcome alone(const std::shared_ptr<const Model>& model,
   while (outcome.finish == Finish::none) {
     const GenerationEvent event = loop.next({});
     add(event, outcome);
-    if (!event.forced) outcome.logits.push_back(hash_of(session->last_logits()));
+    if (event.forced) continue;
+    session->restore_logits({});
+    outcome.logits.push_back(hash_of(session->last_logits()));
   }
   return outcome;
 }
