@@ -368,8 +368,7 @@ SampledToken Sampler::sample(std::span<const float> logits, std::span<const int3
   return result;
 }
 
-// --- without all the logits
-// ----------------------------------------------------------------------------------
+// --- without all the logits -----------------------------------------------------------------------------
 
 bool Sampler::has_top_scale() const {
   const float scale = options_.temperature > 0 ? 1.0F / options_.temperature : 0.0F;
