@@ -256,7 +256,7 @@ typedef struct nanochat_runtime_options {
   const int32_t *cpu_affinity; /* thread i runs on cpu_affinity[i % n_cpu_affinity]; NULL: anywhere */
   size_t n_cpu_affinity;
   uint64_t memory_budget_bytes; /* of models, sessions and scratch together; 0: none */
-  nanochat_allocate_callback allocate; /* both or neither; NULL: the system's memory */
+  nanochat_allocate_callback allocate; /* both or neither; NULL: the system's memory. A GPU's memory is CUDA's: not asked */
   nanochat_free_callback free;
   void *allocator_user_data;
   nanochat_log_callback log; /* NULL: silent */

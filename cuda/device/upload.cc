@@ -40,12 +40,6 @@ void UploadLanes::give_back(std::unique_ptr<UploadLane> lane) {
   given_back_.notify_one();
 }
 
-void UploadLanes::clear() {
-  const std::lock_guard lock(mutex_);
-  n_lanes_ -= free_.size();
-  free_.clear();
-}
-
 Upload::Upload(CudaDevice& device)
     : device_(device), use_(*device.context()), lane_(device.upload_lanes().take()) {
   std::memcpy(lane_->answer.data(), &kNothingFound, sizeof kNothingFound);

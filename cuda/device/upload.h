@@ -29,7 +29,6 @@ class UploadLanes {
 
   std::unique_ptr<UploadLane> take();  // waits while all are in use
   void give_back(std::unique_ptr<UploadLane> lane);
-  void clear();  // of lanes that nobody uses
 
  private:
   std::mutex mutex_;

@@ -33,7 +33,7 @@ def main():
     device = next((v["hardware"] for k, v in info.get("devices", {}).items() if k.startswith("cuda:")), "no GPU")
     result = {"schema": "nanochat-gpu-1", "date": datetime.date.today().isoformat(), "commit": commit, "device": device,
               "failed_parts": failed, "info": info,
-              "tests": {p.stem: count_tests(read(p)) for p in sorted(out.glob("unit_*.json")) if read(p)},
+              "tests": {p.stem.removeprefix("tests_"): count_tests(read(p)) for p in sorted(out.glob("tests_*.json")) if read(p)},
               "bench": {p.stem.removeprefix("bench_"): read(p) for p in sorted(out.glob("bench_*.json"))},
               "torch": read(out / "torch.json")}
     (out / "gpu.json").write_text(json.dumps(result, indent=1) + "\n")

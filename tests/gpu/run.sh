@@ -41,23 +41,26 @@ export PATH=$PATH:/usr/local/cuda/bin
 build_all() {
   cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DNANOCHAT_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES=native &&
     cmake --build "$build" -j "$(nproc)" --target nanochat nanochat_cli nanochat_cuda unit_kernels unit_model \
-      unit_encoder unit_infer unit_warm warm_residency
+      unit_encoder unit_infer unit_warm warm_residency_test warm_start_failure_test
 }
 
 gpu_tests() { # of one test program
-  "$build/tests/$1" --gtest_filter='Cuda/*' --gtest_output="json:$out/$1.json"
+  "$build/tests/$1" --gtest_filter='Cuda/*' --gtest_output="json:$out/tests_$(basename "$1").json"
 }
 
 bench() { # NAME ARGUMENTS...: of `nanochat bench`, on the GPU
   local name=$1
   shift
-  "$build/nanochat" bench "$@" --device cuda:0 --json | tail -1 > "$out/bench_$name.json"
+  "$build/bin/nanochat" bench "$@" --device cuda:0 --json | tail -1 > "$out/bench_$name.json"
 }
 
 if has build; then part build build_all; fi
-"$build/nanochat" info --device cuda:0 --json > "$out/info.json" 2> "$out/info.log" || failed+=(info)
+"$build/bin/nanochat" info --device cuda:0 --json > "$out/info.json" 2> "$out/info.log" || failed+=(info)
 if has test; then
-  for program in unit_kernels unit_model unit_encoder unit_infer unit_warm; do part "$program" gpu_tests "$program"; done
+  for program in unit_kernels unit_model unit_encoder unit_infer unit_warm warm/warm_residency_test \
+    warm/warm_start_failure_test; do
+    part "$(basename "$program")" gpu_tests "$program"
+  done
 fi
 if has sanitize; then
   for tool in memcheck racecheck; do
