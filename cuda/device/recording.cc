@@ -101,14 +101,20 @@ void Recording::add(const KernelCall& call) {
   ++cursor_;
 }
 
-void Recording::patch(Node& node) {
-  std::vector<void*> pointers = pointers_of(node);
+// `pointers` are those of the node's arguments, and must outlive what is returned.
+cudaKernelNodeParams Recording::parameters_of(const Node& node, std::vector<void*>& pointers) {
   cudaKernelNodeParams parameters{};
   parameters.func = const_cast<void*>(node.kernel);
   parameters.gridDim = node.shape.grid;
   parameters.blockDim = node.shape.block;
   parameters.sharedMemBytes = static_cast<unsigned>(node.shape.shared_bytes);
   parameters.kernelParams = pointers.data();
+  return parameters;
+}
+
+void Recording::patch(Node& node) {
+  std::vector<void*> pointers = pointers_of(node);
+  const cudaKernelNodeParams parameters = parameters_of(node, pointers);
   device_.check(cudaGraphExecKernelNodeSetParams(executable_, node.node, &parameters), "change of a graph");
 }
 
@@ -119,12 +125,7 @@ void Recording::build(bool overlaps) {
     Node& node = nodes_[i];
     device_.allow_shared(node.kernel, node.shape.shared_bytes);
     std::vector<void*> pointers = pointers_of(node);
-    cudaKernelNodeParams parameters{};
-    parameters.func = const_cast<void*>(node.kernel);
-    parameters.gridDim = node.shape.grid;
-    parameters.blockDim = node.shape.block;
-    parameters.sharedMemBytes = static_cast<unsigned>(node.shape.shared_bytes);
-    parameters.kernelParams = pointers.data();
+    const cudaKernelNodeParams parameters = parameters_of(node, pointers);
     device_.check(cudaGraphAddKernelNode(&node.node, graph_, nullptr, 0, &parameters),
                   "cudaGraphAddKernelNode");
     if (i == 0) continue;

@@ -47,6 +47,7 @@ class Recording {
 
   static Node make_node(const KernelCall& call);
   static std::vector<void*> pointers_of(Node& node);
+  static cudaKernelNodeParams parameters_of(const Node& node, std::vector<void*>& pointers);
   static bool same_call(const Node& node, const KernelCall& call);
   void patch(Node& node);
   void build(bool overlaps);
