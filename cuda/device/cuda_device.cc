@@ -169,15 +169,16 @@ void CudaDevice::check(cudaError_t code, const char* operation) {
       .say("{}: {}", name_, reason_of(operation, code));
 }
 
+// No more than it asks for: with what a kernel has as static variables, the whole would be too much.
 void CudaDevice::allow_shared(const void* kernel, size_t bytes) {
   constexpr size_t kUnasked = 48 * 1024;
   if (bytes <= kUnasked) return;
   const std::lock_guard lock(shared_mutex_);
-  if (with_large_shared_.contains(kernel)) return;
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                             static_cast<int>(limits_.block_shared_bytes)),
+  size_t& allowed = shared_bytes_[kernel];
+  if (bytes <= allowed) return;
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)),
         "cudaFuncSetAttribute");
-  with_large_shared_.insert(kernel);
+  allowed = bytes;
 }
 
 void CudaDevice::launch_in(cudaStream_t stream, const KernelCall& call) {

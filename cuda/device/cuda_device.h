@@ -12,7 +12,6 @@
 #include <span>
 #include <string>
 #include <unordered_map>
-#include <unordered_set>
 
 #include <cuda_runtime.h>
 
@@ -134,7 +133,7 @@ class CudaDevice final : public Device {
   uint64_t n_recorded_ = 0;
 
   std::mutex shared_mutex_;
-  std::unordered_set<const void*> with_large_shared_;
+  std::unordered_map<const void*, size_t> shared_bytes_;  // that were asked for, of kernels above the usual
 
   std::atomic<uint64_t> n_launches_{0};
   std::atomic<const void*> last_kernel_{nullptr};
