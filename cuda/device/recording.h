@@ -42,6 +42,11 @@ class Recording {
     cudaGraphNode_t node = nullptr;    // within graph_
   };
 
+  struct Staged {
+    uint64_t hash;
+    size_t begin, bytes;
+  };
+
   static constexpr size_t kArgumentBytes = size_t{1} << 20;
   static constexpr int kMostSpills = 4;
 
@@ -61,7 +66,8 @@ class Recording {
   size_t cursor_ = 0;  // of the next call
   PinnedBytes pinned_;
   DeviceBytes twin_;
-  size_t n_staged_ = 0;
+  size_t n_staged_ = 0;  // bytes
+  std::vector<Staged> staged_;
   Event sent_;  // after the last copy of pinned_
   std::vector<Block> kept_;
   cudaGraph_t graph_ = nullptr;
