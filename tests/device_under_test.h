@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include <dlfcn.h>
 #include <gtest/gtest.h>
 
 #include "base/error.h"
@@ -75,6 +76,11 @@ inline std::shared_ptr<Device> device_for_test(const std::string& name) {
 // What to say of tests that were to run on a GPU where there is none; else "".
 inline std::string reason_to_skip(const std::string& device) {
   if (device != "cuda:0") return "";
+#ifdef NANOCHAT_CUDA_MODULE
+  // A module that cannot be loaded is a fault of the build.
+  static const bool is_loaded = dlopen(NANOCHAT_CUDA_MODULE, RTLD_NOW | RTLD_LOCAL) != nullptr;
+  if (!is_loaded) return "";
+#endif
   static const std::string reason = [] {
     try {
       kKeptDevices->at("cuda:0");
